@@ -1,0 +1,220 @@
+"""What a prompt is before training: the initialisations of Lester et al. 2021.
+
+Each function returns a closure `(embedding_table, tokenizer, prompt_length,
+rng) -> prompt`; `PromptTunedT5.initialize_prompt` calls it. A function of
+yours with the same arguments serves as well.
+
+Letters: V vocabulary, P prompt length, D d_model.
+"""
+
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from keras_prompt.tokenizer import Tokenizer
+from keras_prompt.types import FloatArray
+
+InitialPrompt: TypeAlias = Callable[
+    [FloatArray, Tokenizer, int, np.random.Generator], FloatArray
+]
+
+# Section 3.2: "the 5,000 most common tokens"; T5's vocabulary is sorted so.
+_POPULATION = 5000
+
+
+def random_uniform(low: float = -0.5, high: float = 0.5) -> InitialPrompt:
+    """Independent uniform numbers, [-0.5, 0.5] in the paper.
+
+    The paper's code draws from [0, 0.5) instead; `random_uniform(0, 0.5)`.
+
+    Raises:
+        ValueError: `low` is not below `high`.
+    """
+    if not low < high:
+        raise ValueError(
+            "`low` must be below `high`. "
+            f"Received: low={low!r}, high={high!r}"
+        )
+
+    def initial_prompt(
+        embedding_table: FloatArray,
+        tokenizer: Tokenizer,
+        prompt_length: int,
+        rng: np.random.Generator,
+    ) -> FloatArray:
+        shape = (prompt_length, embedding_table.shape[1])
+        return rng.uniform(low, high, shape).astype(np.float32)
+
+    return initial_prompt
+
+
+def sampled_vocab(population: int = _POPULATION) -> InitialPrompt:
+    """Embeddings of distinct tokens among the most common ones.
+
+    Tokens repeat only when the prompt is longer than the population, which
+    warns.
+
+    Args:
+        population: how many ids, from 0, are drawn from.
+
+    Raises:
+        ValueError: `population` is not positive.
+    """
+    if population < 1:
+        raise ValueError(
+            "`population` must be a positive integer. "
+            f"Received: population={population!r}"
+        )
+
+    def initial_prompt(
+        embedding_table: FloatArray,
+        tokenizer: Tokenizer,
+        prompt_length: int,
+        rng: np.random.Generator,
+    ) -> FloatArray:
+        size = min(population, len(embedding_table))
+        if size < population and population != _POPULATION:
+            warnings.warn(
+                f"`population` is {population}, but the embedding table has "
+                f"{size} rows; drawing from those.",
+                stacklevel=2,
+            )
+        repeats = prompt_length > size
+        if repeats:
+            warnings.warn(
+                f"A prompt of {prompt_length} vectors is drawn from {size} "
+                "tokens; some repeat.",
+                stacklevel=2,
+            )
+        rows = rng.choice(size, prompt_length, replace=repeats)
+        return embedding_table[rows].astype(np.float32)
+
+    return initial_prompt
+
+
+def class_labels(
+    labels: Sequence[str], population: int = _POPULATION
+) -> InitialPrompt:
+    """The output words first, the rest as `sampled_vocab`.
+
+    A label of several tokens gives the mean of their embeddings. Best at
+    small sizes in the paper (figure 3b).
+
+    Args:
+        labels: in the order of the rows they go to.
+        population: of the other rows.
+
+    Raises:
+        ValueError: `labels` is empty, holds an empty string, or is one string.
+    """
+    words = _checked_labels(labels)
+    fallback = sampled_vocab(population)
+
+    def initial_prompt(
+        embedding_table: FloatArray,
+        tokenizer: Tokenizer,
+        prompt_length: int,
+        rng: np.random.Generator,
+    ) -> FloatArray:
+        prompt = fallback(embedding_table, tokenizer, prompt_length, rng)
+        if len(words) > prompt_length:
+            warnings.warn(
+                f"There are {len(words)} labels for a prompt of "
+                f"{prompt_length} vectors; the last ones are left out.",
+                stacklevel=2,
+            )
+        for row, word in enumerate(words[:prompt_length]):
+            ids = tokenizer.encode(word)
+            prompt[row] = embedding_table[ids].mean(axis=0)
+        return prompt
+
+    return initial_prompt
+
+
+def from_text(text: str, population: int = _POPULATION) -> InitialPrompt:
+    """A text's tokens, one a row, the rest as `sampled_vocab`.
+
+    A text longer than the prompt is cut.
+
+    Raises:
+        ValueError: `text` is empty.
+    """
+    if not isinstance(text, str) or not text.strip():
+        raise ValueError(f"`text` must not be empty. Received: text={text!r}")
+    fallback = sampled_vocab(population)
+
+    def initial_prompt(
+        embedding_table: FloatArray,
+        tokenizer: Tokenizer,
+        prompt_length: int,
+        rng: np.random.Generator,
+    ) -> FloatArray:
+        prompt = fallback(embedding_table, tokenizer, prompt_length, rng)
+        ids = tokenizer.encode(text)[:prompt_length]
+        prompt[: len(ids)] = embedding_table[ids]
+        return prompt
+
+    return initial_prompt
+
+
+def from_file(path: str | Path) -> InitialPrompt:
+    """A `.npy` file, or the folder of an exported prompt, as it is.
+
+    Raises:
+        FileNotFoundError: nothing is at the path.
+        ValueError: the file is no float array, or its shape is not (P, D).
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"No prompt at {path}.")
+    value = _read(path)
+
+    def initial_prompt(
+        embedding_table: FloatArray,
+        tokenizer: Tokenizer,
+        prompt_length: int,
+        rng: np.random.Generator,
+    ) -> FloatArray:
+        expected = (prompt_length, embedding_table.shape[1])
+        if value.shape != expected:
+            raise ValueError(
+                f"The prompt at {path} has shape {value.shape}; this model "
+                f"needs (prompt_length, d_model) = {expected}."
+            )
+        return value
+
+    return initial_prompt
+
+
+def _checked_labels(labels: Sequence[str]) -> list[str]:
+    words = [] if isinstance(labels, str) else list(labels)
+    if not words or not all(isinstance(w, str) and w.strip() for w in words):
+        raise ValueError(
+            "`labels` must be a sequence of words, none of them empty. "
+            f"Received: labels={labels!r}"
+        )
+    return words
+
+
+def _read(path: Path) -> FloatArray:
+    if path.is_dir():
+        from keras_prompt.prompt_files import read_prompt
+
+        return read_prompt(path).prompt
+    try:
+        value = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError(
+            f"{path} is not a complete .npy file: {error}"
+        ) from error
+    if value.ndim != 2 or not np.issubdtype(value.dtype, np.floating):
+        raise ValueError(
+            f"{path} must hold a float array (prompt_length, d_model). "
+            f"Received: {value.dtype} {value.shape}"
+        )
+    if not np.isfinite(value).all():
+        raise ValueError(f"{path} holds numbers that are not finite.")
+    return value.astype(np.float32)

@@ -1,0 +1,132 @@
+"""The one trainable weight of prompt tuning: P vectors before the input.
+
+Letters: B batch, S input tokens, P prompt length, D d_model.
+"""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_prompt.types import Tensor
+
+
+@keras.saving.register_keras_serializable(package="keras_prompt")
+class PromptEmbedding(keras.layers.Layer):
+    """Puts trainable prompt vectors before embedded inputs.
+
+    The padding mask gets P `True` in front: every position sees the whole
+    prompt, and padding stays hidden. The weight is float32 whatever the
+    activations' type.
+
+    Args:
+        prompt_length: P, at least 1; 100 in the paper.
+        prompt_initializer: of the (P, D) weight. Defaults to uniform in
+            [-0.5, 0.5], "random uniform" of Lester et al. 2021, section 3.2.
+
+    Call arguments:
+        token_embeddings: float (B, S, D).
+        padding_mask: bool (B, S), True where real; defaults to the Keras mask
+            of the input, or to all True.
+
+    Returns:
+        float (B, P + S, D) of the input's type, and bool (B, P + S).
+
+    Raises:
+        ValueError: `prompt_length` is not a positive integer, or the input is
+            not (B, S, D) with D known.
+    """
+
+    def __init__(
+        self,
+        prompt_length: int,
+        prompt_initializer: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if (
+            not isinstance(prompt_length, int)
+            or isinstance(prompt_length, bool)
+            or prompt_length < 1
+        ):
+            raise ValueError(
+                "`prompt_length` must be a positive integer. "
+                f"Received: prompt_length={prompt_length!r}"
+            )
+        self.prompt_length = prompt_length
+        self.prompt_initializer = (
+            keras.initializers.RandomUniform(-0.5, 0.5)
+            if prompt_initializer is None
+            else keras.initializers.get(prompt_initializer)
+        )
+        self.supports_masking = True
+
+    def build(
+        self,
+        token_embeddings_shape: tuple[int | None, ...],
+        padding_mask_shape: tuple[int | None, ...] | None = None,
+    ) -> None:
+        if (
+            len(token_embeddings_shape) != 3
+            or token_embeddings_shape[-1] is None
+        ):
+            raise ValueError(
+                "`token_embeddings` must have shape (batch, length, d_model) "
+                "with d_model known. "
+                f"Received: shape={tuple(token_embeddings_shape)}"
+            )
+        self.embeddings = self.add_weight(
+            name="embeddings",
+            shape=(self.prompt_length, token_embeddings_shape[-1]),
+            initializer=self.prompt_initializer,
+            dtype="float32",
+            autocast=False,
+        )
+        self.built = True
+
+    def call(
+        self,
+        token_embeddings: Tensor,
+        padding_mask: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        batch_size = ops.shape(token_embeddings)[0]
+        prompt = ops.cast(self.embeddings, token_embeddings.dtype)
+        prompt = ops.broadcast_to(
+            prompt[None], (batch_size, *self.embeddings.shape)
+        )  # (P, D) -> (B, P, D)
+        if padding_mask is None:
+            padding_mask = mask
+        if padding_mask is None:
+            padding_mask = ops.ones(ops.shape(token_embeddings)[:2], "bool")
+        visible = ops.ones((batch_size, self.prompt_length), "bool")
+        return (
+            ops.concatenate([prompt, token_embeddings], axis=1),
+            ops.concatenate([visible, ops.cast(padding_mask, "bool")], axis=1),
+        )
+
+    def compute_mask(
+        self, inputs: Tensor, previous_mask: Tensor | None = None
+    ) -> tuple[Tensor | None, None]:
+        if previous_mask is None:
+            return None, None
+        shape = (ops.shape(previous_mask)[0], self.prompt_length)
+        visible = ops.ones(shape, "bool")
+        return ops.concatenate([visible, previous_mask], axis=1), None
+
+    def compute_output_shape(
+        self,
+        token_embeddings_shape: tuple[int | None, ...],
+        padding_mask_shape: tuple[int | None, ...] | None = None,
+    ) -> tuple[tuple[int | None, ...], tuple[int | None, ...]]:
+        batch, length, width = token_embeddings_shape
+        length = None if length is None else length + self.prompt_length
+        return (batch, length, width), (batch, length)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        config["prompt_length"] = self.prompt_length
+        config["prompt_initializer"] = keras.initializers.serialize(
+            self.prompt_initializer
+        )
+        return config

@@ -1,0 +1,70 @@
+"""T5's loss: cross entropy of the target tokens, with a z-loss.
+
+Letters: B batch, T target tokens, V vocabulary.
+"""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_prompt.types import Tensor
+
+_PAD_ID = 0
+
+
+@keras.saving.register_keras_serializable(package="keras_prompt")
+class TokenCrossentropy(keras.losses.Loss):
+    """Mean over target tokens of CE + z_loss * log(Z)**2.
+
+    Z is the softmax's normaliser; the second term keeps log(Z) near 0, so
+    that logits do not drift (Mesh-TF `softmax_cross_entropy_with_logits`).
+
+    The mean divides by the sum of the weights, not by the number of rows:
+    every target token counts the same, however long its row's target is.
+    Without `sample_weight`, targets of id 0 (padding) do not count.
+
+    Args:
+        z_loss: weight of log(Z)**2, 1e-4 in T5.
+
+    Call arguments:
+        y_true: int (B, T), target ids.
+        y_pred: float (B, T, V), logits.
+        sample_weight: float (B, T), 0 for positions that do not count.
+
+    Raises:
+        ValueError: `z_loss` is negative.
+    """
+
+    def __init__(
+        self, z_loss: float = 1e-4, name: str = "token_crossentropy"
+    ) -> None:
+        if z_loss < 0:
+            raise ValueError(
+                f"`z_loss` must be at least 0. Received: z_loss={z_loss!r}"
+            )
+        super().__init__(name=name, reduction="mean_with_sample_weight")
+        self.z_loss = z_loss
+
+    def __call__(
+        self,
+        y_true: Tensor,
+        y_pred: Tensor,
+        sample_weight: Tensor | None = None,
+    ) -> Tensor:
+        if sample_weight is None:
+            sample_weight = keras.ops.cast(
+                keras.ops.not_equal(y_true, _PAD_ID), "float32"
+            )
+        return super().__call__(y_true, y_pred, sample_weight)
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        logits = tf.cast(y_pred, tf.float32)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
+            labels=tf.cast(y_true, tf.int32), logits=logits
+        )
+        log_normaliser = tf.reduce_logsumexp(logits, axis=-1)
+        return losses + self.z_loss * tf.square(log_normaliser)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"z_loss": self.z_loss, "name": self.name}

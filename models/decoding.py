@@ -1,0 +1,122 @@
+"""Writes text token by token, with KerasHub's samplers and a cache.
+
+Letters: B batch, S encoder positions (prompt included), T target positions.
+"""
+
+import functools
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_prompt.models.t5.backbone import MeshT5Backbone
+from keras_prompt.models.t5.forward import DecodingCache
+from keras_prompt.registry import lookup
+from keras_prompt.types import Tensor
+
+_START_ID = _PAD_ID = 0  # T5 starts its decoder with the padding token
+_EOS_ID = 1
+_IMPOSSIBLE = -1e9
+
+
+def generate_token_ids(
+    backbone: MeshT5Backbone,
+    sampler: Any,
+    encoded: Tensor,
+    padding_mask: Tensor,
+    max_length: int,
+) -> Tensor:
+    """Decodes encoded inputs until every row has ended.
+
+    Rows do not depend on each other: after its EOS a row continues with
+    padding, which costs it no probability, so that beams of unequal length
+    compare as they should.
+
+    Args:
+        backbone: the model.
+        sampler: a `keras_hub.samplers.Sampler`.
+        encoded: (B, S, D).
+        padding_mask: bool (B, S), True where real.
+        max_length: T, the most tokens to write, EOS included.
+
+    Returns:
+        int32 (B, T): tokens, EOS, padding.
+    """
+    batch_size = tf.shape(encoded)[0]
+    cache = backbone.start_decoding(encoded, padding_mask, max_length)
+    # KerasHub's samplers write into a row that begins with what is given.
+    tokens = tf.fill([batch_size, max_length + 1], _START_ID)
+    is_given = tf.tile(
+        (tf.range(max_length + 1) == 0)[None], [batch_size, 1]
+    )
+
+    def next_token(
+        tokens: Tensor, cache: DecodingCache, index: Tensor
+    ) -> tuple[Tensor, None, DecodingCache]:
+        previous = tf.gather(tokens, index - 1, axis=1)
+        logits, cache = backbone.decode_step(cache, previous, index - 1)
+        before = tf.range(tf.shape(tokens)[1]) < index
+        has_ended = tf.reduce_any((tokens == _EOS_ID) & before, axis=1)
+        return _pad_after_end(logits, has_ended), None, cache
+
+    tokens = sampler(
+        next=next_token,
+        prompt=tokens,
+        cache=cache,
+        index=1,
+        mask=is_given,
+        stop_token_ids=(_EOS_ID,),
+    )
+    return tf.cast(tokens[:, 1:], tf.int32)
+
+
+def _pad_after_end(logits: Tensor, has_ended: Tensor) -> Tensor:
+    """Leaves padding as the only choice of rows that have ended."""
+    is_padding = tf.range(tf.shape(logits)[-1]) == _PAD_ID
+    padding_only = tf.where(is_padding, 0.0, _IMPOSSIBLE)
+    return tf.where(has_ended[:, None], padding_only[None], logits)
+
+
+def get_sampler(sampler: Any) -> Any:
+    """A KerasHub sampler by its name ("greedy", "beam", …), or itself.
+
+    Raises:
+        ValueError: there is no sampler of that name.
+    """
+    return _named_sampler(sampler) if isinstance(sampler, str) else sampler
+
+
+@functools.cache  # one object a name, or each call would be traced anew
+def _named_sampler(name: str) -> Any:
+    import keras_hub  # it takes seconds to import
+
+    known = {
+        "greedy": keras_hub.samplers.GreedySampler,
+        "beam": keras_hub.samplers.BeamSampler,
+        "top_k": keras_hub.samplers.TopKSampler,
+        "top_p": keras_hub.samplers.TopPSampler,
+        "random": keras_hub.samplers.RandomSampler,
+    }
+    return lookup("sampler", name, known)()
+
+
+def log_likelihood(logits: Tensor, targets: Tensor) -> Tensor:
+    """Summed log probability of targets, padding left out.
+
+    Args:
+        logits: float32 (B, T, V).
+        targets: int (B, T), padded with 0.
+
+    Returns:
+        float32 (B,).
+    """
+    token_losses = keras.ops.sparse_categorical_crossentropy(
+        targets, logits, from_logits=True
+    )
+    is_target = tf.cast(targets != _PAD_ID, tf.float32)
+    return -tf.reduce_sum(token_losses * is_target, axis=-1)
+
+
+def shift_right(targets: Tensor) -> Tensor:
+    """What the decoder reads to write `targets`: the start id before them."""
+    return tf.pad(targets[:, :-1], [[0, 0], [1, 0]], constant_values=_START_ID)

@@ -1,0 +1,12 @@
+"""The only importer of `mesh_tensorflow`; everyone else takes `mtf` here."""
+
+import importlib
+
+from keras_prompt.models.mesh.compat import import_mesh_tensorflow
+
+mtf = import_mesh_tensorflow()
+PlacementMeshImpl = importlib.import_module(
+    "mesh_tensorflow.placement_mesh_impl"
+).PlacementMeshImpl
+
+__all__ = ["PlacementMeshImpl", "mtf"]

@@ -1,0 +1,1 @@
+"""T5 itself: its sizes, its weights by name, its blocks."""

@@ -1,0 +1,135 @@
+"""Multi-head attention: projections in Mesh TensorFlow, the core slice-wise.
+
+Letters: B batch, L queries, M memory positions, H heads, K d_kv.
+"""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from keras_prompt.models.mesh import mtf
+from keras_prompt.models.mesh.operations import rename_dimension, slicewise
+from keras_prompt.models.t5.relative_position import relative_position_bucket
+from keras_prompt.models.t5.scope import Scope
+from keras_prompt.types import Tensor
+
+
+class KeysValues(NamedTuple):
+    """What queries look at, each (batch, memory_length, heads, d_kv)."""
+
+    keys: "mtf.Tensor"
+    values: "mtf.Tensor"
+
+
+def project_memory(scope: Scope, memory: "mtf.Tensor", name: str) -> KeysValues:
+    """Keys and values of (batch, length, d_model), to be looked at."""
+    memory = rename_dimension(memory, "length", "memory_length")
+    return KeysValues(*(_project(scope, memory, f"{name}/{n}") for n in "kv"))
+
+
+def attention(
+    scope: Scope,
+    x: "mtf.Tensor",
+    memory: KeysValues,
+    name: str,
+    mask: "mtf.Tensor",
+    position_bias: "mtf.Tensor | None" = None,
+) -> "mtf.Tensor":
+    """Lets every position of `x` look at the memory.
+
+    T5 does not divide its logits by the root of d_kv; its initial weights
+    account for that.
+
+    Args:
+        scope: the graph under construction.
+        x: (batch, length, d_model), normalised.
+        memory: keys and values.
+        name: scope name, "encoder/block_000/layer_000/SelfAttention" for one.
+        mask: float32, added to the logits; see `masks`.
+        position_bias: float32 (heads, length, memory_length), or none.
+
+    Returns:
+        (batch, length, d_model).
+    """
+    queries = _project(scope, x, f"{name}/q")
+    inputs = [queries, memory.keys, memory.values, mask]
+    if position_bias is not None:
+        inputs.append(position_bias)
+    mixed = slicewise(
+        _attend, inputs, queries.shape.dims, splittable=["batch", "heads"]
+    )
+    return mtf.einsum(
+        [mixed, scope.weight(f"{name}/o")],
+        reduced_dims=[scope.heads, scope.d_kv],
+    )
+
+
+def relative_position_bias(
+    scope: Scope,
+    stack: str,
+    query_positions: Tensor,
+    memory_positions: Tensor,
+) -> "mtf.Tensor":
+    """The learned bias of every distance: float32 (heads, L, M).
+
+    The first block's table serves all blocks of its stack.
+
+    Args:
+        scope: the graph under construction.
+        stack: "encoder" or "decoder".
+        query_positions: int32 (L,).
+        memory_positions: int32 (M,).
+    """
+    buckets = relative_position_bucket(
+        query_positions,
+        memory_positions,
+        is_bidirectional=stack == "encoder",
+        num_buckets=scope.config.num_buckets,
+        max_distance=scope.config.max_distance,
+    )
+    buckets = scope.import_tensor(buckets, ["length", "memory_length"])
+    table = scope.weight(
+        f"{stack}/block_000/layer_000/SelfAttention/relative_attention_bias"
+    )
+    return slicewise(
+        lambda table, buckets: tf.gather(
+            tf.cast(table, tf.float32), buckets, axis=1
+        ),
+        [table, buckets],
+        [scope.heads, *buckets.shape.dims],
+        splittable=["heads"],
+        dtype=tf.float32,
+    )
+
+
+def _project(scope: Scope, x: "mtf.Tensor", name: str) -> "mtf.Tensor":
+    """(batch, length, d_model) to (batch, length, heads, d_kv)."""
+    weight = scope.weight(name)
+    return mtf.einsum([x, weight], reduced_dims=[scope.d_model])
+
+
+def _attend(
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    mask: Tensor,
+    position_bias: Tensor | None = None,
+) -> Tensor:
+    """Softmax in float32 whatever the activations' type.
+
+    Args:
+        queries: (B, L, H, K).
+        keys: (B, M, H, K).
+        values: (B, M, H, K).
+        mask: float32, broadcasts to (B, L, M).
+        position_bias: float32 (H, L, M).
+
+    Returns:
+        (B, L, H, K), of the queries' type.
+    """
+    logits = tf.einsum("blhk,bmhk->bhlm", queries, keys)
+    logits = tf.cast(logits, tf.float32) + mask[:, None, :, :]
+    if position_bias is not None:
+        logits += position_bias
+    weights = tf.cast(tf.nn.softmax(logits), values.dtype)
+    return tf.einsum("bhlm,bmhk->blhk", weights, values)

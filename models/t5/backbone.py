@@ -1,0 +1,197 @@
+"""A T5 as a Keras layer: resident weights, computed by Mesh TensorFlow.
+
+Letters: B batch, S encoder positions (prompt included), T target positions,
+D d_model, V vocabulary.
+"""
+
+import hashlib
+from collections.abc import Callable
+
+import keras
+import ml_dtypes
+import numpy as np
+import tensorflow as tf
+
+from keras_prompt.models.t5 import forward
+from keras_prompt.models.t5.config import T5Config
+from keras_prompt.models.t5.scope import Scope
+from keras_prompt.models.t5.variables import initial_weight, weight_table
+from keras_prompt.types import FloatArray, Tensor
+
+_FINGERPRINT_SAMPLES = 65_536  # values of each weight that are hashed
+
+
+class MeshT5Backbone(keras.layers.Layer):
+    """Embeds tokens, encodes, decodes. Frozen unless told otherwise.
+
+    Weights are named as in Mesh TensorFlow's checkpoints
+    (`variables.weight_table`). They are created once, on construction.
+
+    Args:
+        config: the T5's sizes.
+        weights: gives a weight's initial value by its name, called once each.
+            Defaults to random ones, as pre-training starts.
+        seed: of the random weights.
+        preset: what to call these weights in cards and errors.
+        dropout_rate: used in training only. The paper's code trained prompts
+            with 0.1 in the frozen stack.
+        dtype: "float32", "bfloat16" or "mixed_bfloat16" (weights float32,
+            activations bfloat16). Softmax and logits are always float32.
+        trainable: whether the weights learn (pre-training, model tuning).
+
+    Call arguments:
+        embedded: float (B, S, D).
+        padding_mask: bool (B, S), True where real.
+        decoder_token_ids: int (B, T).
+        segments: of packed examples, or none.
+
+    Returns:
+        float32 (B, T, V).
+
+    Raises:
+        ValueError: `dtype` is a float16 one.
+    """
+
+    def __init__(
+        self,
+        config: T5Config,
+        *,
+        weights: Callable[[str], FloatArray] | None = None,
+        seed: int = 0,
+        preset: str = "random",
+        dropout_rate: float = 0.0,
+        dtype: str = "float32",
+        trainable: bool = False,
+        name: str = "backbone",
+    ) -> None:
+        super().__init__(name=name, dtype=dtype, trainable=trainable)
+        if "float16" in (self.compute_dtype, self.variable_dtype):
+            raise ValueError(
+                "`dtype` must be 'float32', 'bfloat16' or 'mixed_bfloat16': "
+                "T5's activations exceed float16's largest number, 65,504, "
+                f"and become infinite. Received: dtype={dtype!r}"
+            )
+        self.config = config
+        self.preset = preset
+        self.dropout_rate = dropout_rate
+        rng = np.random.default_rng(seed)
+        self._variables_by_name: dict[str, keras.Variable] = {}
+        for weight_name, dimensions in weight_table(config).items():
+            value = (
+                initial_weight(weight_name, dimensions, rng)
+                if weights is None
+                else weights(weight_name)
+            )
+            self._variables_by_name[weight_name] = self.add_weight(
+                name=weight_name.replace("/", "."),
+                shape=[size for _, size in dimensions],
+                initializer=lambda shape, dtype, value=value: tf.cast(
+                    tf.ensure_shape(value, shape), dtype
+                ),
+                trainable=trainable,
+                autocast=False,
+            )
+        self._dropout_seeds = (
+            keras.random.SeedGenerator(seed) if dropout_rate else None
+        )
+        self.built = True
+
+    def weight(self, name: str) -> keras.Variable:
+        """The variable of a Mesh-TF name."""
+        return self._variables_by_name[name]
+
+    def embed(self, token_ids: Tensor) -> Tensor:
+        """int (B, S) to (B, S, D), in the compute dtype."""
+        table = tf.convert_to_tensor(self.weight("shared/embedding").value)
+        if not self.trainable:
+            table = tf.stop_gradient(table)
+        return tf.cast(tf.gather(table, token_ids), self.compute_dtype)
+
+    def call(
+        self,
+        embedded: Tensor,
+        padding_mask: Tensor,
+        decoder_token_ids: Tensor,
+        segments: forward.Segments | None = None,
+        training: bool = False,
+    ) -> Tensor:
+        return forward.encode_and_decode(
+            self._scope(training),
+            tf.cast(embedded, self.compute_dtype),
+            padding_mask,
+            self.embed(decoder_token_ids),
+            segments,
+        )
+
+    def encode(self, embedded: Tensor, padding_mask: Tensor) -> Tensor:
+        """The encoder alone: (B, S, D), bool (B, S) to (B, S, D)."""
+        embedded = tf.cast(embedded, self.compute_dtype)
+        return forward.encode(self._scope(), embedded, padding_mask)
+
+    def decode(
+        self, encoded: Tensor, padding_mask: Tensor, decoder_token_ids: Tensor
+    ) -> Tensor:
+        """The decoder over all targets, to float32 (B, T, V)."""
+        targets = self.embed(decoder_token_ids)
+        return forward.decode(self._scope(), encoded, padding_mask, targets)
+
+    def start_decoding(
+        self, encoded: Tensor, padding_mask: Tensor, max_length: int
+    ) -> forward.DecodingCache:
+        """The cache for generating up to `max_length` tokens."""
+        return forward.start_decoding(
+            self._scope(), encoded, padding_mask, max_length
+        )
+
+    def decode_step(
+        self, cache: forward.DecodingCache, token_ids: Tensor, position: Tensor
+    ) -> tuple[Tensor, forward.DecodingCache]:
+        """One more token: int (B,) at `position` to float32 (B, V)."""
+        target = self.embed(token_ids[:, None])
+        return forward.decode_step(self._scope(), cache, target, position)
+
+    def embedding_table(self) -> FloatArray:
+        """The input embedding, float32 (V, D)."""
+        value = self.weight("shared/embedding").numpy()
+        return np.asarray(value, np.float32)
+
+    def fingerprint(self) -> str:
+        """A hexadecimal SHA-256 that tells one set of weights from another.
+
+        It covers every weight's name and shape and up to 65,536 of its
+        values, evenly spaced and rounded to bfloat16, so that a checkpoint
+        has one fingerprint whether it is stored or loaded as float32 or
+        bfloat16.
+        """
+        digest = hashlib.sha256()
+        for name, variable in self._variables_by_name.items():
+            digest.update(f"{name}{tuple(variable.shape)}".encode())
+            flat = tf.reshape(variable.value, [-1])
+            stride = max(1, flat.shape[0] // _FINGERPRINT_SAMPLES)
+            values = np.asarray(flat[::stride]).astype(ml_dtypes.bfloat16)
+            digest.update(values.tobytes())
+        return digest.hexdigest()
+
+    def compute_output_shape(
+        self,
+        embedded_shape: tuple[int | None, ...],
+        padding_mask_shape: tuple[int | None, ...],
+        decoder_token_ids_shape: tuple[int | None, ...],
+    ) -> tuple[int | None, ...]:
+        return (*decoder_token_ids_shape, self.config.vocab_size)
+
+    def _scope(self, training: bool = False) -> Scope:
+        drops = training and self._dropout_seeds is not None
+        return Scope(
+            self.config,
+            self._read_weight,
+            compute_dtype=tf.as_dtype(self.compute_dtype),
+            is_frozen=not self.trainable,
+            dropout_rate=self.dropout_rate if drops else 0.0,
+            dropout_seed=tf.cast(self._dropout_seeds.next(), tf.int32)
+            if drops
+            else None,
+        )
+
+    def _read_weight(self, name: str, dtype: tf.DType) -> Tensor:
+        return tf.cast(self.weight(name).value, dtype)

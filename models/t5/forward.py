@@ -1,0 +1,235 @@
+"""The passes through a T5, each one Mesh TensorFlow graph in the caller's trace.
+
+TensorFlow tensors come in and go out. Letters: B batch, S encoder positions
+(prompt included), T target positions, D d_model, V vocabulary, H heads,
+K d_kv.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from keras_prompt.models.mesh import mtf
+from keras_prompt.models.mesh.operations import slicewise
+from keras_prompt.models.t5 import masks, stack
+from keras_prompt.models.t5.attention import KeysValues, relative_position_bias
+from keras_prompt.models.t5.scope import Scope
+from keras_prompt.types import Tensor
+
+_ACTIVATIONS = ("batch", "length", "d_model")
+_PROJECTED = ("batch", "memory_length", "heads", "d_kv")
+
+
+class Segments(NamedTuple):
+    """Numbers, from 1, of the examples packed into a row; 0 is padding.
+
+    Attributes:
+        encoder: int32 (B, S).
+        decoder: int32 (B, T).
+    """
+
+    encoder: Tensor
+    decoder: Tensor
+
+
+class DecodingCache(NamedTuple):
+    """What greedy or beam decoding keeps between tokens.
+
+    Attributes:
+        past: per decoder layer, keys and values (B, T, H, K) of the targets
+            so far, zeros where none are yet.
+        encoded: per decoder layer, keys and values (B, S, H, K).
+        encoded_mask: float32 (B, 1, S).
+    """
+
+    past: tuple[tuple[Tensor, Tensor], ...]
+    encoded: tuple[tuple[Tensor, Tensor], ...]
+    encoded_mask: Tensor
+
+
+def encode(scope: Scope, embedded: Tensor, padding_mask: Tensor) -> Tensor:
+    """Runs the encoder alone: (B, S, D), bool (B, S) to (B, S, D)."""
+    encoded = _encoder(scope, embedded, masks.padding_mask_bias(padding_mask))
+    return scope.lower({"encoded": encoded})["encoded"]
+
+
+def decode(
+    scope: Scope, encoded: Tensor, padding_mask: Tensor, targets: Tensor
+) -> Tensor:
+    """Runs the decoder over all targets of an encoded input.
+
+    Args:
+        scope: the graph under construction.
+        encoded: (B, S, D), from `encode`.
+        padding_mask: bool (B, S), True where real.
+        targets: (B, T, D), embedded decoder input.
+
+    Returns:
+        float32 (B, T, V).
+    """
+    logits = _decoder(
+        scope,
+        scope.import_tensor(encoded, _ACTIVATIONS),
+        targets,
+        masks.padding_mask_bias(padding_mask),
+        _causal(targets),
+    )
+    return scope.lower({"logits": logits})["logits"]
+
+
+def encode_and_decode(
+    scope: Scope,
+    embedded: Tensor,
+    padding_mask: Tensor,
+    targets: Tensor,
+    segments: Segments | None = None,
+) -> Tensor:
+    """The whole pass in one graph; the encoder's output never leaves it.
+
+    Args:
+        scope: the graph under construction.
+        embedded: (B, S, D).
+        padding_mask: bool (B, S), True where real.
+        targets: (B, T, D), embedded decoder input.
+        segments: of packed examples, which then do not see each other.
+
+    Returns:
+        float32 (B, T, V).
+    """
+    self_mask = _causal(targets)
+    if segments is None:
+        encoder_mask = encoded_mask = masks.padding_mask_bias(padding_mask)
+    else:
+        encoder, decoder = segments
+        encoder_mask = masks.segment_bias(encoder, encoder)
+        encoded_mask = masks.segment_bias(decoder, encoder)
+        self_mask += masks.segment_bias(decoder, decoder)
+    encoded = _encoder(scope, embedded, encoder_mask)
+    logits = _decoder(scope, encoded, targets, encoded_mask, self_mask)
+    return scope.lower({"logits": logits})["logits"]
+
+
+def start_decoding(
+    scope: Scope, encoded: Tensor, padding_mask: Tensor, max_length: int
+) -> DecodingCache:
+    """The cache before the first token, its room `max_length` tokens."""
+    projected = stack.project_encoded(
+        scope, scope.import_tensor(encoded, _ACTIVATIONS)
+    )
+    lowered = scope.lower(_named(projected))
+    heads, d_kv = scope.config.num_heads, scope.config.d_kv
+    empty = tf.zeros(
+        [tf.shape(encoded)[0], max_length, heads, d_kv], encoded.dtype
+    )
+    layers = range(scope.config.num_decoder_layers)
+    return DecodingCache(
+        past=tuple((empty, empty) for _ in layers),
+        encoded=_unnamed(lowered, len(layers)),
+        encoded_mask=masks.padding_mask_bias(padding_mask),
+    )
+
+
+def decode_step(
+    scope: Scope, cache: DecodingCache, target: Tensor, position: Tensor
+) -> tuple[Tensor, DecodingCache]:
+    """Runs the decoder over one more token.
+
+    Args:
+        scope: the graph under construction.
+        cache: after the tokens before `position`.
+        target: (B, 1, D), the embedded token at `position`.
+        position: int32 scalar, from 0.
+
+    Returns:
+        float32 (B, V), and the cache with this token in it.
+    """
+    past_positions = tf.range(tf.shape(cache.past[0][0])[1])
+    written: list[KeysValues] = []
+
+    def remember(layer: int, present: KeysValues) -> KeysValues:
+        past = _import_pair(scope, cache.past[layer])
+        at = tf.equal(past_positions, position)[None, :, None, None]
+        kept = [
+            slicewise(
+                lambda old, new: tf.where(at, new, old),
+                pair,
+                pair[0].shape.dims,
+                splittable=["batch", "heads"],
+            )
+            for pair in zip(past, present, strict=True)
+        ]
+        written.append(KeysValues(*kept))
+        return written[-1]
+
+    here = position[None]
+    decoded = stack.decoder(
+        scope,
+        scope.import_tensor(target, _ACTIVATIONS),
+        [_import_pair(scope, pair) for pair in cache.encoded],
+        scope.import_mask(cache.encoded_mask),
+        scope.import_mask(masks.causal_bias(here, past_positions)),
+        relative_position_bias(scope, "decoder", here, past_positions),
+        remember,
+    )
+    outputs = _named(written)
+    outputs["logits"] = stack.vocabulary_logits(scope, decoded)
+    lowered = scope.lower(outputs)
+    cache = cache._replace(past=_unnamed(lowered, len(written)))
+    return lowered["logits"][:, 0], cache
+
+
+def _encoder(scope: Scope, embedded: Tensor, mask: Tensor) -> "mtf.Tensor":
+    positions = tf.range(tf.shape(embedded)[1])
+    return stack.encoder(
+        scope,
+        scope.import_tensor(embedded, _ACTIVATIONS),
+        scope.import_mask(mask),
+        relative_position_bias(scope, "encoder", positions, positions),
+    )
+
+
+def _decoder(
+    scope: Scope,
+    encoded: "mtf.Tensor",
+    targets: Tensor,
+    encoded_mask: Tensor,
+    self_mask: Tensor,
+) -> "mtf.Tensor":
+    """The decoder over all targets, to the logits."""
+    positions = tf.range(tf.shape(targets)[1])
+    decoded = stack.decoder(
+        scope,
+        scope.import_tensor(targets, _ACTIVATIONS),
+        stack.project_encoded(scope, encoded),
+        scope.import_mask(encoded_mask),
+        scope.import_mask(self_mask),
+        relative_position_bias(scope, "decoder", positions, positions),
+    )
+    return stack.vocabulary_logits(scope, decoded)
+
+
+def _causal(targets: Tensor) -> Tensor:
+    positions = tf.range(tf.shape(targets)[1])
+    return masks.causal_bias(positions, positions)
+
+
+def _import_pair(scope: Scope, pair: tuple[Tensor, Tensor]) -> KeysValues:
+    return KeysValues(*(scope.import_tensor(x, _PROJECTED) for x in pair))
+
+
+def _named(layers: "list[KeysValues]") -> "dict[str, mtf.Tensor]":
+    return {
+        f"{layer}/{name}": tensor
+        for layer, pair in enumerate(layers)
+        for name, tensor in pair._asdict().items()
+    }
+
+
+def _unnamed(
+    lowered: dict[str, Tensor], layer_count: int
+) -> tuple[tuple[Tensor, Tensor], ...]:
+    return tuple(
+        (lowered[f"{layer}/keys"], lowered[f"{layer}/values"])
+        for layer in range(layer_count)
+    )

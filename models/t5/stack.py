@@ -1,0 +1,138 @@
+"""Encoder and decoder: the blocks of a T5, in Mesh TensorFlow's dimensions.
+
+One definition serves training, scoring and generation token by token; the
+last differs only in which keys and values `remember` hands to a decoder's
+self-attention.
+"""
+
+from collections.abc import Callable, Sequence
+
+import tensorflow as tf
+
+from keras_prompt.models.mesh import mtf
+from keras_prompt.models.mesh.operations import slicewise
+from keras_prompt.models.t5.attention import (
+    KeysValues,
+    attention,
+    project_memory,
+)
+from keras_prompt.models.t5.feed_forward import feed_forward
+from keras_prompt.models.t5.rms_norm import rms_norm
+from keras_prompt.models.t5.scope import Scope
+from keras_prompt.types import Tensor
+
+Remember = Callable[[int, KeysValues], KeysValues]
+
+
+def encoder(
+    scope: Scope,
+    x: "mtf.Tensor",
+    mask: "mtf.Tensor",
+    position_bias: "mtf.Tensor",
+) -> "mtf.Tensor":
+    """Runs the encoder.
+
+    Args:
+        scope: the graph under construction.
+        x: (batch, length, d_model), embedded input, prompt in front.
+        mask: float32, hides padding.
+        position_bias: float32 (heads, length, memory_length).
+
+    Returns:
+        (batch, length, d_model), normalised.
+    """
+    x = scope.dropout(x)
+    for layer in range(scope.config.num_encoder_layers):
+        block = f"encoder/block_{layer:03d}"
+        normed = rms_norm(scope, x, f"{block}/layer_000/layer_norm")
+        at = f"{block}/layer_000/SelfAttention"
+        memory = project_memory(scope, normed, at)
+        x += scope.dropout(
+            attention(scope, normed, memory, at, mask, position_bias)
+        )
+        x += _feed_forward_layer(scope, x, f"{block}/layer_001")
+    x = rms_norm(scope, x, "encoder/final_layer_norm")
+    return scope.dropout(x)
+
+
+def project_encoded(scope: Scope, encoded: "mtf.Tensor") -> list[KeysValues]:
+    """Every decoder layer's keys and values of the encoder's output."""
+    return [
+        project_memory(
+            scope, encoded, f"decoder/block_{layer:03d}/layer_001/EncDecAttention"
+        )
+        for layer in range(scope.config.num_decoder_layers)
+    ]
+
+
+def decoder(
+    scope: Scope,
+    x: "mtf.Tensor",
+    encoded: Sequence[KeysValues],
+    encoded_mask: "mtf.Tensor",
+    self_mask: "mtf.Tensor",
+    position_bias: "mtf.Tensor",
+    remember: Remember = lambda _, present: present,
+) -> "mtf.Tensor":
+    """Runs the decoder.
+
+    Args:
+        scope: the graph under construction.
+        x: (batch, length, d_model), embedded target tokens.
+        encoded: from `project_encoded`, one a layer.
+        encoded_mask: float32, hides the encoder's padding.
+        self_mask: float32, hides later targets.
+        position_bias: float32 (heads, length, memory_length).
+        remember: given a layer and the present keys and values, returns those
+            that its self-attention looks at: a cache, when there is one.
+
+    Returns:
+        (batch, length, d_model), normalised.
+    """
+    x = scope.dropout(x)
+    for layer in range(scope.config.num_decoder_layers):
+        block = f"decoder/block_{layer:03d}"
+        normed = rms_norm(scope, x, f"{block}/layer_000/layer_norm")
+        at = f"{block}/layer_000/SelfAttention"
+        memory = remember(layer, project_memory(scope, normed, at))
+        x += scope.dropout(
+            attention(scope, normed, memory, at, self_mask, position_bias)
+        )
+        normed = rms_norm(scope, x, f"{block}/layer_001/layer_norm")
+        at = f"{block}/layer_001/EncDecAttention"
+        x += scope.dropout(
+            attention(scope, normed, encoded[layer], at, encoded_mask)
+        )
+        x += _feed_forward_layer(scope, x, f"{block}/layer_002")
+    x = rms_norm(scope, x, "decoder/final_layer_norm")
+    return scope.dropout(x)
+
+
+def vocabulary_logits(scope: Scope, x: "mtf.Tensor") -> "mtf.Tensor":
+    """The decoder's output to (batch, length, vocab), in float32 throughout.
+
+    A tied output layer is the embedding table, its input scaled by
+    `d_model ** -0.5` (T5 1.0; Mesh-TF `shared_embedding_and_softmax_weights`).
+    """
+    factor = scope.config.d_model**-0.5 if scope.config.is_tied else 1.0
+
+    def widen(slice_: Tensor) -> Tensor:
+        return tf.cast(slice_, tf.float32) * factor
+
+    x = slicewise(
+        widen,
+        [x],
+        x.shape.dims,
+        splittable=["batch", "length"],
+        dtype=tf.float32,
+    )
+    name = "shared/embedding" if scope.config.is_tied else "decoder/logits/kernel"
+    weight = scope.weight(name, tf.float32)
+    return mtf.einsum([x, weight], reduced_dims=[scope.d_model])
+
+
+def _feed_forward_layer(
+    scope: Scope, x: "mtf.Tensor", layer: str
+) -> "mtf.Tensor":
+    normed = rms_norm(scope, x, f"{layer}/layer_norm")
+    return scope.dropout(feed_forward(scope, normed, f"{layer}/DenseReluDense"))

@@ -1,0 +1,61 @@
+"""Texts to padded token ids, for generating and scoring.
+
+Letters: B batch, S the batch's longest input.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from keras_prompt.tokenizer import Tokenizer
+
+TokenIds = npt.NDArray[np.int32]
+
+
+def text_batches(
+    texts: Sequence[str],
+    tokenizer: Tokenizer,
+    batch_size: int,
+    input_length: int,
+) -> Iterator[dict[str, npt.NDArray[np.generic]]]:
+    """Batches of features, each padded to its own longest text.
+
+    Args:
+        texts: inputs; each gets an EOS.
+        tokenizer: for their ids.
+        batch_size: B; the last batch may be smaller.
+        input_length: longer inputs lose their end, EOS kept.
+
+    Yields:
+        `encoder_token_ids` int32 (B, S), `encoder_padding_mask` bool (B, S).
+
+    Raises:
+        ValueError: `texts` is one string instead of several.
+    """
+    if isinstance(texts, str):
+        raise ValueError(
+            "`texts` must be a sequence of strings. "
+            f"Received one string: {texts[:40]!r}"
+        )
+    for start in range(0, len(texts), batch_size):
+        rows = [
+            [*tokenizer.encode(text)[: input_length - 1], tokenizer.eos_id]
+            for text in texts[start : start + batch_size]
+        ]
+        token_ids = pad_rows(rows)
+        lengths = np.asarray([len(row) for row in rows])
+        yield {
+            "encoder_token_ids": token_ids,
+            "encoder_padding_mask": np.arange(token_ids.shape[1])
+            < lengths[:, None],
+        }
+
+
+def pad_rows(rows: Sequence[Sequence[int]]) -> TokenIds:
+    """int32 (rows, longest row), zeros after each row's end."""
+    width = max((len(row) for row in rows), default=0)
+    padded = np.zeros((len(rows), width), np.int32)
+    for index, row in enumerate(rows):
+        padded[index, : len(row)] = row
+    return padded
