@@ -35,8 +35,7 @@ def random_uniform(low: float = -0.5, high: float = 0.5) -> InitialPrompt:
     """
     if not low < high:
         raise ValueError(
-            "`low` must be below `high`. "
-            f"Received: low={low!r}, high={high!r}"
+            f"`low` must be below `high`. Received: low={low!r}, high={high!r}"
         )
 
     def initial_prompt(

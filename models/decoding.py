@@ -46,9 +46,7 @@ def generate_token_ids(
     cache = backbone.start_decoding(encoded, padding_mask, max_length)
     # KerasHub's samplers write into a row that begins with what is given.
     tokens = tf.fill([batch_size, max_length + 1], _START_ID)
-    is_given = tf.tile(
-        (tf.range(max_length + 1) == 0)[None], [batch_size, 1]
-    )
+    is_given = tf.tile((tf.range(max_length + 1) == 0)[None], [batch_size, 1])
 
     def next_token(
         tokens: Tensor, cache: DecodingCache, index: Tensor

@@ -47,7 +47,9 @@ class T5LanguageModel(keras.Model):
         with tf.GradientTape() as tape:
             logits = self(x, training=True)
             loss = self.compute_loss(x, y, logits, sample_weight)
-        gradients = tape.gradient(loss, [v.value for v in self.trainable_weights])
+        gradients = tape.gradient(
+            loss, [v.value for v in self.trainable_weights]
+        )
         # An embedding's gradient comes as slices; the optimizer factors whole
         # matrices.
         self.optimizer.apply(

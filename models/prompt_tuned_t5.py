@@ -4,9 +4,10 @@ Letters: B batch, S input tokens, T target tokens, P prompt length, D d_model,
 V vocabulary, L labels.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -15,6 +16,7 @@ import tensorflow as tf
 from keras_prompt.layers.prompt_embedding import PromptEmbedding
 from keras_prompt.models import decoding
 from keras_prompt.models.checkpoints import hugging_face
+from keras_prompt.models.data_position import TrackPosition
 from keras_prompt.models.t5.backbone import MeshT5Backbone
 from keras_prompt.models.t5.presets import find_checkpoint
 from keras_prompt.models.text_batches import pad_rows, text_batches
@@ -25,6 +27,20 @@ InitialPrompt = Callable[
     [FloatArray, Tokenizer, int, np.random.Generator], FloatArray
 ]
 Features = dict[str, Tensor]
+
+
+class BestPrompt(NamedTuple):
+    """The prompt that scored best on the evaluation split so far.
+
+    Attributes:
+        score: of the task, larger is better.
+        step: optimizer steps behind it.
+        prompt: float32 (P, D).
+    """
+
+    score: float
+    step: int
+    prompt: FloatArray
 
 
 class PromptTunedT5(keras.Model):
@@ -47,6 +63,7 @@ class PromptTunedT5(keras.Model):
     Attributes:
         prompt: the `PromptEmbedding` layer; its weight `embeddings` is the
             one that learns.
+        best: what `TaskEvaluator` found best so far, or none.
     """
 
     def __init__(
@@ -60,6 +77,7 @@ class PromptTunedT5(keras.Model):
         self.tokenizer = tokenizer
         self.prompt = PromptEmbedding(prompt_length, name="prompt")
         self.prompt.build((None, None, backbone.config.d_model))
+        self.best: BestPrompt | None = None
         self.built = True
 
     @classmethod
@@ -131,17 +149,54 @@ class PromptTunedT5(keras.Model):
         self,
         x: Any = None,
         *args: Any,
+        epochs: int = 1,
         callbacks: Sequence[keras.callbacks.Callback] | None = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
         **kwargs: Any,
     ) -> keras.callbacks.History:
-        callbacks = list(callbacks or [])
+        # Callbacks that save come last: what the others find out in the same
+        # step belongs to what is saved.
+        callbacks = sorted(
+            callbacks or [], key=lambda callback: hasattr(callback, "resume")
+        )
+        position = getattr(x, "position", None)
+        per_epoch = steps_per_epoch
+        if position is not None:
+            per_epoch = steps_per_epoch or position.batches_per_epoch
+        steps_done = 0
+        self.optimizer.build(self.trainable_variables)
         for callback in callbacks:
             if hasattr(callback, "resume"):
-                self.optimizer.build(self.trainable_variables)
-                kwargs["initial_epoch"] = callback.resume(
-                    self, x, kwargs.get("steps_per_epoch")
-                )
-        return super().fit(x, *args, callbacks=callbacks, **kwargs)
+                steps_done = callback.resume(self, per_epoch, position)
+        if position is not None:
+            callbacks.insert(0, TrackPosition(position))
+        fit = functools.partial(super().fit, x, *args, **kwargs)
+        if per_epoch is None or not steps_done:
+            return fit(
+                epochs=epochs,
+                callbacks=callbacks,
+                initial_epoch=initial_epoch,
+                steps_per_epoch=steps_per_epoch,
+            )
+        initial_epoch, into_epoch = divmod(steps_done, per_epoch)
+        if into_epoch and steps_per_epoch is not None:
+            # Keras runs epochs of one length; the broken one is shorter.
+            history = fit(
+                epochs=min(epochs, initial_epoch + 1),
+                callbacks=callbacks,
+                initial_epoch=initial_epoch,
+                steps_per_epoch=per_epoch - into_epoch,
+            )
+            initial_epoch += 1
+            if initial_epoch >= epochs or self.stop_training:
+                return history
+        return fit(
+            epochs=epochs,
+            callbacks=callbacks,
+            initial_epoch=initial_epoch,
+            steps_per_epoch=steps_per_epoch,
+        )
 
     def generate(
         self,
@@ -199,7 +254,9 @@ class PromptTunedT5(keras.Model):
             strict=True,
         ):
             ids = pad_rows(rows[start : start + batch_size])
-            scores.append(self._score_batch(features, ids[:, None]).numpy()[:, 0])
+            scores.append(
+                self._score_batch(features, ids[:, None]).numpy()[:, 0]
+            )
         return np.concatenate(scores)
 
     def rank(

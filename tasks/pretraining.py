@@ -7,7 +7,6 @@ Letters: B batch, S encoder positions, T target positions.
 """
 
 from collections.abc import Iterator
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +14,6 @@ import tensorflow as tf
 
 from keras_prompt.tasks.text_corpus import TokenCorpus
 from keras_prompt.tokenizer import Tokenizer
-
-Objective = Literal["span_corruption", "prefix_lm"]
 
 # T5's: 15 % of the tokens, in spans of 3 on average (section 3.3.4).
 _NOISE_DENSITY = 0.15
@@ -40,10 +37,10 @@ def span_corruption_target_length(input_length: int) -> int:
 
 def pretraining_dataset(
     corpus: TokenCorpus,
-    split: Literal["train", "validation"],
-    tokenizer: Tokenizer,
-    objective: Objective,
+    split: str,
     *,
+    tokenizer: Tokenizer,
+    objective: str,
     input_length: int,
     batch_size: int,
     seed: int = 0,
@@ -143,7 +140,7 @@ def _seqio_features(tokenizer: Tokenizer) -> dict[str, object]:
     """SeqIO's description of inputs and targets, over our vocabulary."""
     import seqio
 
-    class Vocabulary(seqio.PassThroughVocabulary):  # type: ignore[misc]
+    class Vocabulary(seqio.PassThroughVocabulary):
         """Ids only: T5's objectives need the EOS and the vocabulary's end."""
 
     vocabulary = Vocabulary(

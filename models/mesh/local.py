@@ -7,10 +7,11 @@ through unreshaped, so the nominal size never reaches TensorFlow.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import tensorflow as tf
 
-from keras_prompt.models.mesh import PlacementMeshImpl, mtf
+from keras_prompt.models.mesh import MeshTensor, PlacementMeshImpl, mtf
 from keras_prompt.types import Tensor
 
 # Told to Mesh TensorFlow for dimensions unknown while tracing. Distinct large
@@ -22,7 +23,7 @@ _NOMINAL_SIZES: Mapping[str, int] = {
 }
 
 
-def dimension(name: str, size: int | None) -> "mtf.Dimension":
+def dimension(name: str, size: int | None) -> Any:
     """A named dimension; `None` stands for a size known only at run time."""
     return mtf.Dimension(name, size or _NOMINAL_SIZES[name])
 
@@ -35,26 +36,22 @@ class LocalMeshImpl(PlacementMeshImpl):
             mtf.convert_to_shape(""), mtf.convert_to_layout_rules(""), [""]
         )
 
-    def import_tf_tensor(
-        self, x: "mtf.Tensor", tf_x: Tensor
-    ) -> "LocalMeshImpl.LaidOutTensor":
+    def import_tf_tensor(self, x: MeshTensor, tf_x: Tensor) -> Any:
         return self.LaidOutTensor([tf_x])
 
-    def export_to_tf_tensor(
-        self, x: "mtf.Tensor", laid_out_x: "LocalMeshImpl.LaidOutTensor"
-    ) -> Tensor:
+    def export_to_tf_tensor(self, x: MeshTensor, laid_out_x: Any) -> Tensor:
         return laid_out_x.to_laid_out_tensor().tensor_list[0]
 
 
 class LocalLowering(mtf.Lowering):
     """Lowers a graph whose dimensions may have nominal sizes."""
 
-    def __init__(self, graph: "mtf.Graph", mesh: "mtf.Mesh") -> None:
+    def __init__(self, graph: Any, mesh: Any) -> None:
         # Autostacking rewrites Mesh TensorFlow's own variables; ours are not.
         super().__init__(graph, {mesh: LocalMeshImpl()}, autostack=False)
 
     def verify_slice_shapes(
-        self, tensor: "mtf.Tensor", laid_out_tensor: object
+        self, tensor: MeshTensor, laid_out_tensor: object
     ) -> None:
         """Checks ranks and those sizes that are no nominal ones."""
         shape = laid_out_tensor.tensor_list[0].shape  # type: ignore[attr-defined]

@@ -5,10 +5,11 @@ dimensions that may be cut across processors are named at every call.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 
-from keras_prompt.models.mesh import mtf
+from keras_prompt.models.mesh import MeshTensor, mtf
 from keras_prompt.types import Tensor
 
 
@@ -23,9 +24,9 @@ class ResidentWeight(mtf.Operation):
 
     def __init__(
         self,
-        mesh: "mtf.Mesh",
+        mesh: Any,
         value: Tensor,
-        shape: "mtf.Shape",
+        shape: Any,
         name: str,
         is_frozen: bool,
     ) -> None:
@@ -36,7 +37,7 @@ class ResidentWeight(mtf.Operation):
             self._initialize_all_dimensions_as_splittable()
         )
 
-    def lower(self, lowering: "mtf.Lowering") -> None:
+    def lower(self, lowering: Any) -> None:
         implementation = lowering.mesh_impl(self)
         lowering.set_tensor_lowering(
             self.outputs[0],
@@ -46,11 +47,11 @@ class ResidentWeight(mtf.Operation):
 
 def slicewise(
     function: Callable[..., Tensor],
-    inputs: Sequence["mtf.Tensor"],
-    output_dimensions: Sequence["mtf.Dimension"],
+    inputs: Sequence[MeshTensor],
+    output_dimensions: Sequence[Any],
     splittable: Sequence[str],
     dtype: tf.DType | None = None,
-) -> "mtf.Tensor":
+) -> MeshTensor:
     """Applies a TensorFlow function to the slices each processor holds.
 
     Args:
@@ -76,7 +77,7 @@ def slicewise(
     )
 
 
-def rename_dimension(x: "mtf.Tensor", old: str, new: str) -> "mtf.Tensor":
+def rename_dimension(x: MeshTensor, old: str, new: str) -> MeshTensor:
     """`mtf.rename_dimension` without the static reshape that it emits."""
     dimensions = [
         mtf.Dimension(new, d.size) if d.name == old else d for d in x.shape.dims

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from keras_prompt.models.mesh import mtf
+from keras_prompt.models.mesh import MeshTensor, mtf
 from keras_prompt.models.mesh.operations import rename_dimension, slicewise
 from keras_prompt.models.t5.relative_position import relative_position_bucket
 from keras_prompt.models.t5.scope import Scope
@@ -17,11 +17,11 @@ from keras_prompt.types import Tensor
 class KeysValues(NamedTuple):
     """What queries look at, each (batch, memory_length, heads, d_kv)."""
 
-    keys: "mtf.Tensor"
-    values: "mtf.Tensor"
+    keys: MeshTensor
+    values: MeshTensor
 
 
-def project_memory(scope: Scope, memory: "mtf.Tensor", name: str) -> KeysValues:
+def project_memory(scope: Scope, memory: MeshTensor, name: str) -> KeysValues:
     """Keys and values of (batch, length, d_model), to be looked at."""
     memory = rename_dimension(memory, "length", "memory_length")
     return KeysValues(*(_project(scope, memory, f"{name}/{n}") for n in "kv"))
@@ -29,12 +29,12 @@ def project_memory(scope: Scope, memory: "mtf.Tensor", name: str) -> KeysValues:
 
 def attention(
     scope: Scope,
-    x: "mtf.Tensor",
+    x: MeshTensor,
     memory: KeysValues,
     name: str,
-    mask: "mtf.Tensor",
-    position_bias: "mtf.Tensor | None" = None,
-) -> "mtf.Tensor":
+    mask: MeshTensor,
+    position_bias: MeshTensor | None = None,
+) -> MeshTensor:
     """Lets every position of `x` look at the memory.
 
     T5 does not divide its logits by the root of d_kv; its initial weights
@@ -69,7 +69,7 @@ def relative_position_bias(
     stack: str,
     query_positions: Tensor,
     memory_positions: Tensor,
-) -> "mtf.Tensor":
+) -> MeshTensor:
     """The learned bias of every distance: float32 (heads, L, M).
 
     The first block's table serves all blocks of its stack.
@@ -102,7 +102,7 @@ def relative_position_bias(
     )
 
 
-def _project(scope: Scope, x: "mtf.Tensor", name: str) -> "mtf.Tensor":
+def _project(scope: Scope, x: MeshTensor, name: str) -> MeshTensor:
     """(batch, length, d_model) to (batch, length, heads, d_kv)."""
     weight = scope.weight(name)
     return mtf.einsum([x, weight], reduced_dims=[scope.d_model])

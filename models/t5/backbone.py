@@ -101,7 +101,7 @@ class MeshT5Backbone(keras.layers.Layer):
         return self._variables_by_name[name]
 
     def embed(self, token_ids: Tensor) -> Tensor:
-        """int (B, S) to (B, S, D), in the compute dtype."""
+        """Int (B, S) to (B, S, D), in the compute dtype."""
         table = tf.convert_to_tensor(self.weight("shared/embedding").value)
         if not self.trainable:
             table = tf.stop_gradient(table)
@@ -181,16 +181,16 @@ class MeshT5Backbone(keras.layers.Layer):
         return (*decoder_token_ids_shape, self.config.vocab_size)
 
     def _scope(self, training: bool = False) -> Scope:
-        drops = training and self._dropout_seeds is not None
+        seeds = self._dropout_seeds if training else None
         return Scope(
             self.config,
             self._read_weight,
             compute_dtype=tf.as_dtype(self.compute_dtype),
             is_frozen=not self.trainable,
-            dropout_rate=self.dropout_rate if drops else 0.0,
-            dropout_seed=tf.cast(self._dropout_seeds.next(), tf.int32)
-            if drops
-            else None,
+            dropout_rate=0.0 if seeds is None else self.dropout_rate,
+            dropout_seed=None
+            if seeds is None
+            else tf.cast(seeds.next(), tf.int32),
         )
 
     def _read_weight(self, name: str, dtype: tf.DType) -> Tensor:

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from keras_prompt.models.mesh import mtf
+from keras_prompt.models.mesh import MeshTensor, mtf
 from keras_prompt.models.mesh.operations import slicewise
 from keras_prompt.models.t5.scope import Scope
 from keras_prompt.types import Tensor
@@ -10,7 +10,7 @@ from keras_prompt.types import Tensor
 _ELEMENTWISE = ["batch", "length", "d_ff"]
 
 
-def feed_forward(scope: Scope, x: "mtf.Tensor", name: str) -> "mtf.Tensor":
+def feed_forward(scope: Scope, x: MeshTensor, name: str) -> MeshTensor:
     """(batch, length, d_model) to the same, through d_ff.
 
     Args:
@@ -19,7 +19,7 @@ def feed_forward(scope: Scope, x: "mtf.Tensor", name: str) -> "mtf.Tensor":
         name: scope name, "encoder/block_000/layer_001/DenseReluDense" for one.
     """
 
-    def expand(kernel: str) -> "mtf.Tensor":
+    def expand(kernel: str) -> MeshTensor:
         weight = scope.weight(f"{name}/{kernel}/kernel")
         return mtf.einsum([x, weight], reduced_dims=[scope.d_model])
 

@@ -1,16 +1,15 @@
-"""The passes through a T5, each one Mesh TensorFlow graph in the caller's trace.
+"""The passes through a T5, each one Mesh TensorFlow graph.
 
-TensorFlow tensors come in and go out. Letters: B batch, S encoder positions
+TensorFlow tensors of the caller's trace come in and go out. Letters: B batch, S encoder positions
 (prompt included), T target positions, D d_model, V vocabulary, H heads,
 K d_kv.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from keras_prompt.models.mesh import mtf
+from keras_prompt.models.mesh import MeshTensor
 from keras_prompt.models.mesh.operations import slicewise
 from keras_prompt.models.t5 import masks, stack
 from keras_prompt.models.t5.attention import KeysValues, relative_position_bias
@@ -179,7 +178,7 @@ def decode_step(
     return lowered["logits"][:, 0], cache
 
 
-def _encoder(scope: Scope, embedded: Tensor, mask: Tensor) -> "mtf.Tensor":
+def _encoder(scope: Scope, embedded: Tensor, mask: Tensor) -> MeshTensor:
     positions = tf.range(tf.shape(embedded)[1])
     return stack.encoder(
         scope,
@@ -191,11 +190,11 @@ def _encoder(scope: Scope, embedded: Tensor, mask: Tensor) -> "mtf.Tensor":
 
 def _decoder(
     scope: Scope,
-    encoded: "mtf.Tensor",
+    encoded: MeshTensor,
     targets: Tensor,
     encoded_mask: Tensor,
     self_mask: Tensor,
-) -> "mtf.Tensor":
+) -> MeshTensor:
     """The decoder over all targets, to the logits."""
     positions = tf.range(tf.shape(targets)[1])
     decoded = stack.decoder(
@@ -218,7 +217,7 @@ def _import_pair(scope: Scope, pair: tuple[Tensor, Tensor]) -> KeysValues:
     return KeysValues(*(scope.import_tensor(x, _PROJECTED) for x in pair))
 
 
-def _named(layers: "list[KeysValues]") -> "dict[str, mtf.Tensor]":
+def _named(layers: list[KeysValues]) -> dict[str, MeshTensor]:
     return {
         f"{layer}/{name}": tensor
         for layer, pair in enumerate(layers)

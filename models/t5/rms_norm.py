@@ -2,13 +2,13 @@
 
 import tensorflow as tf
 
-from keras_prompt.models.mesh import mtf
+from keras_prompt.models.mesh import MeshTensor
 from keras_prompt.models.mesh.operations import slicewise
 from keras_prompt.models.t5.scope import Scope
 from keras_prompt.types import Tensor
 
 
-def rms_norm(scope: Scope, x: "mtf.Tensor", name: str) -> "mtf.Tensor":
+def rms_norm(scope: Scope, x: MeshTensor, name: str) -> MeshTensor:
     """Normalises the width of (batch, length, d_model), in float32.
 
     Args:

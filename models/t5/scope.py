@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
-from keras_prompt.models.mesh import mtf
+from keras_prompt.models.mesh import MeshTensor, mtf
 from keras_prompt.models.mesh.local import LocalLowering, dimension
 from keras_prompt.models.mesh.operations import ResidentWeight, slicewise
 from keras_prompt.models.t5.config import T5Config
@@ -46,16 +46,14 @@ class Scope:
         self._dropout_seed = dropout_seed
         self._dropout_sites = itertools.count()
         self._table = weight_table(config)
-        self._weights: dict[tuple[str, tf.DType], mtf.Tensor] = {}
+        self._weights: dict[tuple[str, tf.DType], MeshTensor] = {}
         self.d_model = mtf.Dimension("d_model", config.d_model)
         self.heads = mtf.Dimension("heads", config.num_heads)
         self.d_kv = mtf.Dimension("d_kv", config.d_kv)
         self.d_ff = mtf.Dimension("d_ff", config.d_ff)
         self.vocab = mtf.Dimension("vocab", config.vocab_size)
 
-    def weight(
-        self, name: str, dtype: tf.DType | None = None
-    ) -> "mtf.Tensor":
+    def weight(self, name: str, dtype: tf.DType | None = None) -> MeshTensor:
         """A weight of the table; it enters the graph once a type."""
         key = (name, dtype or self._compute_dtype)
         if key not in self._weights:
@@ -68,9 +66,7 @@ class Scope:
             ).outputs[0]
         return self._weights[key]
 
-    def import_tensor(
-        self, tensor: Tensor, names: Sequence[str]
-    ) -> "mtf.Tensor":
+    def import_tensor(self, tensor: Tensor, names: Sequence[str]) -> MeshTensor:
         """A TensorFlow tensor enters the graph with named dimensions."""
         dimensions = [
             dimension(name, size)
@@ -78,7 +74,7 @@ class Scope:
         ]
         return mtf.import_tf_tensor(self.mesh, tensor, mtf.Shape(dimensions))
 
-    def import_mask(self, mask: Tensor) -> "mtf.Tensor":
+    def import_mask(self, mask: Tensor) -> MeshTensor:
         """A mask of `masks` enters the graph; an axis of 1 broadcasts."""
         names = ("batch", "length", "memory_length")
         return self.import_tensor(
@@ -89,7 +85,7 @@ class Scope:
             ],
         )
 
-    def dropout(self, x: "mtf.Tensor") -> "mtf.Tensor":
+    def dropout(self, x: MeshTensor) -> MeshTensor:
         """Drops units of (batch, length, width), alike at every position.
 
         One mask for all positions of a row is what Mesh-TF's and T5X's T5 do
@@ -111,12 +107,10 @@ class Scope:
 
         return slicewise(drop, [x], x.shape.dims, splittable=[])
 
-    def lower(self, outputs: Mapping[str, "mtf.Tensor"]) -> dict[str, Tensor]:
+    def lower(self, outputs: Mapping[str, MeshTensor]) -> dict[str, Tensor]:
         """Runs the graph and hands back TensorFlow tensors."""
         lowering = LocalLowering(self.graph, self.mesh)
         return {
             name: lowering.export_to_tf_tensor(tensor)
             for name, tensor in outputs.items()
         }
-
-

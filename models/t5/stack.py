@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from keras_prompt.models.mesh import mtf
+from keras_prompt.models.mesh import MeshTensor, mtf
 from keras_prompt.models.mesh.operations import slicewise
 from keras_prompt.models.t5.attention import (
     KeysValues,
@@ -26,10 +26,10 @@ Remember = Callable[[int, KeysValues], KeysValues]
 
 def encoder(
     scope: Scope,
-    x: "mtf.Tensor",
-    mask: "mtf.Tensor",
-    position_bias: "mtf.Tensor",
-) -> "mtf.Tensor":
+    x: MeshTensor,
+    mask: MeshTensor,
+    position_bias: MeshTensor,
+) -> MeshTensor:
     """Runs the encoder.
 
     Args:
@@ -55,11 +55,13 @@ def encoder(
     return scope.dropout(x)
 
 
-def project_encoded(scope: Scope, encoded: "mtf.Tensor") -> list[KeysValues]:
+def project_encoded(scope: Scope, encoded: MeshTensor) -> list[KeysValues]:
     """Every decoder layer's keys and values of the encoder's output."""
     return [
         project_memory(
-            scope, encoded, f"decoder/block_{layer:03d}/layer_001/EncDecAttention"
+            scope,
+            encoded,
+            f"decoder/block_{layer:03d}/layer_001/EncDecAttention",
         )
         for layer in range(scope.config.num_decoder_layers)
     ]
@@ -67,13 +69,13 @@ def project_encoded(scope: Scope, encoded: "mtf.Tensor") -> list[KeysValues]:
 
 def decoder(
     scope: Scope,
-    x: "mtf.Tensor",
+    x: MeshTensor,
     encoded: Sequence[KeysValues],
-    encoded_mask: "mtf.Tensor",
-    self_mask: "mtf.Tensor",
-    position_bias: "mtf.Tensor",
+    encoded_mask: MeshTensor,
+    self_mask: MeshTensor,
+    position_bias: MeshTensor,
     remember: Remember = lambda _, present: present,
-) -> "mtf.Tensor":
+) -> MeshTensor:
     """Runs the decoder.
 
     Args:
@@ -108,7 +110,7 @@ def decoder(
     return scope.dropout(x)
 
 
-def vocabulary_logits(scope: Scope, x: "mtf.Tensor") -> "mtf.Tensor":
+def vocabulary_logits(scope: Scope, x: MeshTensor) -> MeshTensor:
     """The decoder's output to (batch, length, vocab), in float32 throughout.
 
     A tied output layer is the embedding table, its input scaled by
@@ -126,13 +128,13 @@ def vocabulary_logits(scope: Scope, x: "mtf.Tensor") -> "mtf.Tensor":
         splittable=["batch", "length"],
         dtype=tf.float32,
     )
-    name = "shared/embedding" if scope.config.is_tied else "decoder/logits/kernel"
+    name = (
+        "shared/embedding" if scope.config.is_tied else "decoder/logits/kernel"
+    )
     weight = scope.weight(name, tf.float32)
     return mtf.einsum([x, weight], reduced_dims=[scope.d_model])
 
 
-def _feed_forward_layer(
-    scope: Scope, x: "mtf.Tensor", layer: str
-) -> "mtf.Tensor":
+def _feed_forward_layer(scope: Scope, x: MeshTensor, layer: str) -> MeshTensor:
     normed = rms_norm(scope, x, f"{layer}/layer_norm")
     return scope.dropout(feed_forward(scope, normed, f"{layer}/DenseReluDense"))

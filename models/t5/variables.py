@@ -6,6 +6,7 @@ layout may split the heads.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ def weight_table(config: T5Config) -> dict[str, Dimensions]:
     return dict(_rows(config))
 
 
-def mesh_shape(dimensions: Dimensions) -> "mtf.Shape":
+def mesh_shape(dimensions: Dimensions) -> Any:
     """The Mesh TensorFlow shape of a weight of the table."""
     return mtf.Shape([mtf.Dimension(name, size) for name, size in dimensions])
 

@@ -1,5 +1,6 @@
 """The recipe of pre-training and LM adaptation, top to bottom."""
 
+import functools
 import json
 from pathlib import Path
 
@@ -59,15 +60,16 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
 
     texts = [Path(text) for text in config.texts]
     corpus = tokenize_files(texts, tokenizer, folder / "tokens")
-    options = {
-        "tokenizer": tokenizer,
-        "objective": config.objective,
-        "input_length": config.input_length,
-        "batch_size": config.batch_size,
-        "seed": config.seed,
-    }
-    train = pretraining_dataset(corpus, "train", **options)
-    validation = pretraining_dataset(corpus, "validation", **options)
+    make_dataset = functools.partial(
+        pretraining_dataset,
+        corpus,
+        tokenizer=tokenizer,
+        objective=config.objective,
+        input_length=config.input_length,
+        batch_size=config.batch_size,
+        seed=config.seed,
+    )
+    train, validation = make_dataset("train"), make_dataset("validation")
     steps_done = epochs_done * config.evaluate_every
     save = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: save_checkpoint(

@@ -1,0 +1,41 @@
+"""Prompt tuning in Keras: one frozen T5, one small matrix a task.
+
+Names are loaded when they are first used, so that `import keras_prompt` and
+`keras-prompt --help` answer at once.
+"""
+
+import importlib
+from typing import Any
+
+from keras_prompt.version import __version__
+
+_HOMES = {
+    "Adafactor": "keras_prompt.optimizers",
+    "MeshT5Backbone": "keras_prompt.models.t5.backbone",
+    "PromptCheckpoint": "keras_prompt.training.checkpoint",
+    "PromptEmbedding": "keras_prompt.layers.prompt_embedding",
+    "PromptTunedT5": "keras_prompt.models.prompt_tuned_t5",
+    "T5Config": "keras_prompt.models.t5.config",
+    "TaskEvaluator": "keras_prompt.training.evaluator",
+    "TokenCrossentropy": "keras_prompt.losses",
+    "Tokenizer": "keras_prompt.tokenizer",
+    "export_prompt": "keras_prompt.export.prompt",
+    "get_strategy": "keras_prompt.training.strategy",
+    "load_prompt": "keras_prompt.export.prompt",
+    "make_dataset": "keras_prompt.tasks.pipeline",
+}
+_MODULES = ("initial_prompts", "losses", "models", "optimizers", "tasks")
+
+__all__ = ["__version__", *sorted([*_HOMES, *_MODULES])]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _MODULES:
+        return importlib.import_module(f"keras_prompt.{name}")
+    raise AttributeError(f"module 'keras_prompt' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,0 +1,1 @@
+"""Prompts on disk, and what serves them."""

@@ -1,0 +1,100 @@
+"""From a tuned model to a prompt folder, and back into a model."""
+
+import importlib.metadata
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
+from keras_prompt.prompt_files import (
+    PromptCard,
+    folder_bytes,
+    read_prompt,
+    write_prompt,
+)
+from keras_prompt.types import FloatArray
+
+__all__ = ["export_prompt", "folder_bytes", "load_prompt", "read_prompt"]
+
+_RECORDED = ("keras-prompt", "tensorflow", "keras", "mesh-tensorflow")
+
+
+def export_prompt(
+    model: PromptTunedT5,
+    path: str | Path,
+    *,
+    prompt: FloatArray | None = None,
+    task: str | None = None,
+    label_words: Sequence[str] = (),
+    steps: int | None = None,
+    seed: int | None = None,
+    score: float | None = None,
+    metrics: Mapping[str, float] | None = None,
+) -> int:
+    """Writes a model's prompt as a SavedModel that holds nothing else.
+
+    Args:
+        model: whose prompt, and whose base's fingerprint, are written.
+        path: folder to make; one that holds a prompt is replaced.
+        prompt: float32 (P, D) instead of the model's present one, such as
+            `model.best.prompt`.
+        task: name for the card.
+        label_words: for the card.
+        steps: for the card.
+        seed: for the card.
+        score: for the card.
+        metrics: for the card.
+
+    Returns:
+        Bytes of all files: 4 * P * D and a few KB of graph and card.
+
+    Raises:
+        ValueError: the folder holds something else than a prompt.
+        OSError: the place cannot be written; nothing is left behind.
+    """
+    value = model.prompt.embeddings.numpy() if prompt is None else prompt
+    card = PromptCard(
+        base=model.backbone.preset,
+        fingerprint=model.backbone.fingerprint(),
+        prompt_length=value.shape[0],
+        d_model=value.shape[1],
+        task=task,
+        label_words=tuple(label_words),
+        steps=steps,
+        seed=seed,
+        score=score,
+        metrics=dict(metrics or {}),
+        versions={n: importlib.metadata.version(n) for n in _RECORDED},
+    )
+    return write_prompt(path, value, card)
+
+
+def load_prompt(model: PromptTunedT5, path: str | Path) -> PromptCard:
+    """Puts an exported prompt into a model with the same base.
+
+    Args:
+        model: its `prompt_length` must be the prompt's.
+        path: the prompt's folder.
+
+    Returns:
+        The prompt's card.
+
+    Raises:
+        FileNotFoundError: nothing is there, or files are missing.
+        ValueError: the prompt is for another base or another length, or a
+            file is truncated; the model is as it was.
+    """
+    prompt, card = read_prompt(path)
+    mine = model.backbone.fingerprint()
+    if card.fingerprint != mine:
+        raise ValueError(
+            f"Prompt '{path}' was tuned on {card.base} (fingerprint "
+            f"{card.fingerprint[:8]}…); this model is "
+            f"{model.backbone.preset} ({mine[:8]}…)."
+        )
+    if prompt.shape != tuple(model.prompt.embeddings.shape):
+        raise ValueError(
+            f"Prompt '{path}' has prompt_length {card.prompt_length}; the "
+            f"model was made with prompt_length {model.prompt_length}."
+        )
+    model.prompt.embeddings.assign(prompt)
+    return card

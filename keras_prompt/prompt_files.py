@@ -1,0 +1,218 @@
+"""One prompt as one folder: a SavedModel of a (P, D) variable, and its card.
+
+The folder is read by anything that reads SavedModels; reading it here takes
+the variable from its checkpoint and runs nothing of the file.
+"""
+
+import dataclasses
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from keras_prompt.types import FloatArray, Tensor
+
+FORMAT_VERSION = 1
+CARD = "prompt.json"
+# SavedModel's checkpoint key of `module.prompt`; a server reads it by name.
+_KEY = "prompt/.ATTRIBUTES/VARIABLE_VALUE"
+
+
+@dataclasses.dataclass(frozen=True)
+class PromptCard:
+    """What is known of a prompt.
+
+    Attributes:
+        base: preset of the model it was tuned on.
+        fingerprint: of that model's weights.
+        prompt_length: P.
+        d_model: D.
+        task: the task's name.
+        label_words: the task's legal outputs, if it has such.
+        steps: optimizer steps behind it.
+        seed: of the initial prompt and the data's order.
+        score: on the evaluation split, which also chose the prompt.
+        metrics: of which the score is the mean.
+        versions: of the libraries that wrote it.
+        format_version: of this folder.
+    """
+
+    base: str
+    fingerprint: str
+    prompt_length: int
+    d_model: int
+    task: str | None = None
+    label_words: tuple[str, ...] = ()
+    steps: int | None = None
+    seed: int | None = None
+    score: float | None = None
+    metrics: dict[str, float] = dataclasses.field(default_factory=dict)
+    versions: dict[str, str] = dataclasses.field(default_factory=dict)
+    format_version: int = FORMAT_VERSION
+
+
+class PromptFile(NamedTuple):
+    """A prompt folder's content: float32 (P, D), and the card."""
+
+    prompt: FloatArray
+    card: PromptCard
+
+
+class _PromptModule(tf.Module):
+    """What is saved. The attribute's name is the checkpoint's key."""
+
+    def __init__(self, prompt: FloatArray) -> None:
+        super().__init__()
+        self.prompt = tf.Variable(prompt, trainable=False, name="prompt")
+
+    @tf.function(input_signature=[], autograph=False)
+    def whole(self) -> dict[str, Tensor]:
+        return {"prompt": tf.identity(self.prompt)}
+
+    @tf.function(
+        input_signature=[tf.TensorSpec([None], tf.int32, name="rows")],
+        autograph=False,
+    )
+    def some_rows(self, rows: Tensor) -> dict[str, Tensor]:
+        # A bad row must not fail the rest of a server's batch.
+        last = self.prompt.shape[0] - 1
+        is_valid = (rows >= 0) & (rows <= last)
+        vectors = tf.gather(self.prompt, tf.clip_by_value(rows, 0, last))
+        zeros = tf.zeros_like(vectors)
+        return {
+            "vectors": tf.where(is_valid[:, None], vectors, zeros),
+            "is_valid": is_valid,
+        }
+
+
+def write_prompt(
+    folder: str | Path, prompt: FloatArray, card: PromptCard
+) -> int:
+    """Writes a prompt folder under a temporary name, then renames it.
+
+    Args:
+        folder: replaced if it holds a prompt.
+        prompt: float32 (P, D).
+        card: what is known of it.
+
+    Returns:
+        Bytes of all its files.
+
+    Raises:
+        ValueError: the folder holds something else, or the prompt is not
+            finite or not of the card's shape.
+        OSError: the place cannot be written; nothing is left behind.
+    """
+    folder = Path(folder)
+    if prompt.shape != (card.prompt_length, card.d_model):
+        raise ValueError(
+            f"The prompt has shape {prompt.shape}, its card says "
+            f"({card.prompt_length}, {card.d_model})."
+        )
+    if not np.isfinite(prompt).all():
+        raise ValueError("The prompt holds numbers that are not finite.")
+    if folder.exists() and not (folder / CARD).is_file():
+        raise ValueError(
+            f"{folder} exists and holds no prompt. Choose another folder."
+        )
+    partial = folder.parent / f".{folder.name}.partial-{os.getpid()}"
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _save(partial, prompt, card)
+        _replace(partial, folder)
+    except (OSError, tf.errors.OpError) as error:
+        raise OSError(
+            f"The prompt cannot be written to {folder}: {error}"
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder_bytes(folder)
+
+
+def read_prompt(folder: str | Path) -> PromptFile:
+    """Reads a prompt folder.
+
+    Raises:
+        FileNotFoundError: nothing is there, or files are missing.
+        ValueError: a file is truncated, of another format, or its parts do
+            not fit together.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"No prompt folder at {folder}.")
+    for name in (CARD, "variables/variables.index"):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(
+                f"{folder} is no exported prompt: it has no {name}."
+            )
+    card = _read_card(folder / CARD)
+    try:
+        reader = tf.train.load_checkpoint(str(folder / "variables/variables"))
+        prompt = reader.get_tensor(_KEY)
+    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"The variables of {folder} cannot be read ({reason}). "
+            "Export or copy the prompt again."
+        ) from error
+    if prompt.dtype != np.float32 or prompt.shape != (
+        card.prompt_length,
+        card.d_model,
+    ):
+        raise ValueError(
+            f"{folder} holds {prompt.dtype} {prompt.shape}, its card says "
+            f"float32 ({card.prompt_length}, {card.d_model})."
+        )
+    if not np.isfinite(prompt).all():
+        raise ValueError(f"{folder} holds numbers that are not finite.")
+    return PromptFile(prompt, card)
+
+
+def folder_bytes(folder: str | Path) -> int:
+    """Bytes of all files below a folder."""
+    files = (path for path in Path(folder).rglob("*") if path.is_file())
+    return sum(path.stat().st_size for path in files)
+
+
+def _save(folder: Path, prompt: FloatArray, card: PromptCard) -> None:
+    module = _PromptModule(prompt.astype(np.float32))
+    tf.saved_model.save(
+        module,
+        str(folder),
+        signatures={
+            "serving_default": module.whole,
+            "rows": module.some_rows,
+        },
+        options=tf.saved_model.SaveOptions(save_debug_info=False),
+    )
+    text = json.dumps(dataclasses.asdict(card), indent=2) + "\n"
+    (folder / CARD).write_text(text)
+
+
+def _replace(new: Path, folder: Path) -> None:
+    if not folder.exists():
+        new.rename(folder)
+        return
+    old = folder.parent / f".{folder.name}.old-{os.getpid()}"
+    folder.rename(old)
+    new.rename(folder)
+    shutil.rmtree(old)
+
+
+def _read_card(path: Path) -> PromptCard:
+    try:
+        values: dict[str, Any] = json.loads(path.read_text())
+        version = values.get("format_version")
+        if version != FORMAT_VERSION:
+            raise ValueError(
+                f"it has format_version {version!r}, this version of "
+                f"keras_prompt reads {FORMAT_VERSION}"
+            )
+        values["label_words"] = tuple(values.get("label_words", ()))
+        return PromptCard(**values)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is no prompt's card: {error}.") from error

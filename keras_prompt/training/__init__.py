@@ -1,0 +1,1 @@
+"""Training: where models and tasks meet."""

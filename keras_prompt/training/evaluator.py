@@ -1,0 +1,184 @@
+"""Scores a model on a task's split while it trains, and keeps the best prompt."""
+
+import dataclasses
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_prompt.models.prompt_tuned_t5 import BestPrompt, PromptTunedT5
+from keras_prompt.tasks.task import Example, Task
+
+_METHODS = ("generate", "rank")
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found; metrics from 0 to 100.
+
+    Attributes:
+        score: mean of the metrics, by which the paper chooses a prompt.
+        metrics: by name.
+        majority: the same metrics of always giving the most frequent target;
+            empty where a task's outputs are free text.
+        illegal_share: of outputs that are no label of a closed task, 0 to 1.
+        prompt_rms: root mean square of the prompt.
+        outputs: one a row.
+    """
+
+    score: float
+    metrics: dict[str, float]
+    majority: dict[str, float]
+    illegal_share: float
+    prompt_rms: float
+    outputs: list[str]
+
+    def line(self) -> str:
+        """One line for a person."""
+        parts = [f"{name} {value:.1f}" for name, value in self.metrics.items()]
+        if self.majority:
+            values = self.majority.values()
+            parts.append("majority " + "/".join(f"{v:.1f}" for v in values))
+        parts.append(f"no label {100 * self.illegal_share:.1f} %")
+        parts.append(f"prompt rms {self.prompt_rms:.3g}")
+        return " · ".join(parts)
+
+
+def evaluate_examples(
+    model: PromptTunedT5,
+    task: Task,
+    examples: list[Example],
+    *,
+    method: str = "generate",
+    batch_size: int = 32,
+    input_length: int = 512,
+    target_length: int = 32,
+) -> Evaluation:
+    """Runs a model over text-to-text rows and scores its outputs.
+
+    Args:
+        model: with its prompt.
+        task: gives metrics and legal outputs.
+        examples: rows of `task.examples`.
+        method: "generate" writes greedily and compares text, as the paper
+            does; "rank" takes the likeliest label of a closed task.
+        batch_size: rows at a time; changes no result.
+        input_length: longer inputs are cut, EOS kept.
+        target_length: the most tokens to write.
+
+    Raises:
+        ValueError: an unknown method, or "rank" for a task of free text.
+    """
+    if method not in _METHODS:
+        raise ValueError(
+            f"`method` must be one of {_METHODS}. Received: method={method!r}"
+        )
+    texts = [example["inputs"] for example in examples]
+    if method == "generate":
+        outputs = model.generate(
+            texts, target_length, batch_size, input_length=input_length
+        )
+    elif task.closed:
+        scores = model.rank(texts, task.labels, batch_size, input_length)
+        outputs = [task.labels[best] for best in scores.argmax(axis=1)]
+    else:
+        raise ValueError(
+            f"Task '{task.name}' has free-text outputs; `method='rank'` needs "
+            "a closed list of labels. Use method='generate'."
+        )
+    metrics = task.evaluate(outputs, examples)
+    prompt = model.prompt.embeddings.numpy()
+    return Evaluation(
+        score=float(task.score(metrics)),
+        metrics={name: float(value) for name, value in metrics.items()},
+        majority=dict(task.majority(examples) or {}),
+        illegal_share=float(np.mean([o not in task.labels for o in outputs]))
+        if task.closed
+        else 0.0,
+        prompt_rms=float(np.sqrt(np.mean(np.square(prompt)))),
+        outputs=outputs,
+    )
+
+
+class TaskEvaluator(keras.callbacks.Callback):
+    """Evaluates as the paper does and leaves the best prompt in `model.best`.
+
+    The score that chooses the prompt is the one that is reported, as in the
+    paper; on a small split that flatters it.
+
+    Args:
+        task: the task.
+        split: of the task, "validation" in the paper.
+        every_steps: steps between two evaluations, 1,000 in the paper's code;
+            none evaluates after each epoch.
+        limit: only so many rows from the front.
+        method: "generate" or "rank"; see `evaluate_examples`.
+        batch_size: rows at a time.
+        input_length: longer inputs are cut.
+        target_length: the most tokens to write.
+        verbose: whether to print a line each time.
+
+    Raises:
+        ValueError: as `task.examples` and `evaluate_examples`.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        split: str = "validation",
+        *,
+        every_steps: int | None = None,
+        limit: int | None = None,
+        method: str = "generate",
+        batch_size: int = 32,
+        input_length: int = 512,
+        target_length: int = 32,
+        verbose: bool = True,
+    ) -> None:
+        super().__init__()
+        self.task = task
+        self.split = split
+        self.every_steps = every_steps
+        self.verbose = verbose
+        self.examples = task.examples(split)[:limit]
+        self.last: Evaluation | None = None
+        self._options: dict[str, Any] = {
+            "method": method,
+            "batch_size": batch_size,
+            "input_length": input_length,
+            "target_length": target_length,
+        }
+
+    def evaluate(self) -> Evaluation:
+        """Evaluates now, and keeps the prompt if it is the best so far."""
+        model = self.model
+        found = evaluate_examples(
+            model, self.task, self.examples, **self._options
+        )
+        self.last = found
+        step = int(model.optimizer.iterations.numpy())
+        if model.best is None or found.score > model.best.score:
+            prompt = model.prompt.embeddings.numpy().copy()
+            model.best = BestPrompt(found.score, step, prompt)
+        if self.verbose:
+            print(f"step {step:,} · {self.task.name} · {found.line()}")
+        return found
+
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        step = int(self.model.optimizer.iterations.numpy())
+        if self.every_steps is not None and step % self.every_steps == 0:
+            self.evaluate()
+
+    def on_epoch_end(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        if self.every_steps is None:
+            self.evaluate()
+        if logs is not None and self.last is not None:
+            for name, value in self.last.metrics.items():
+                logs[f"val_{name}"] = value
+            logs["val_score"] = self.last.score
+            logs["val_illegal_share"] = self.last.illegal_share
+            logs["prompt_rms"] = self.last.prompt_rms

@@ -1,0 +1,46 @@
+"""Where in its data a training run stands, so that it can go on from there."""
+
+from typing import Any, Protocol
+
+import keras
+
+
+class Position(Protocol):
+    """What `make_dataset` hangs on its datasets as `position`.
+
+    Attributes:
+        batch: int64 variable: the batch, counted from the first epoch's
+            first, at which the next iterator starts.
+        batches_per_epoch: of one pass over the data.
+    """
+
+    batch: Any
+    batches_per_epoch: int
+
+
+class TrackPosition(keras.callbacks.Callback):
+    """Moves a dataset's position past the batches of every finished epoch.
+
+    Without it each epoch would read the data in the first one's order.
+    """
+
+    def __init__(self, position: Position) -> None:
+        super().__init__()
+        self._position = position
+        self._start = 0
+        self._seen = 0
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self._start = int(self._position.batch)
+
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        self._seen = batch + 1
+
+    def on_epoch_end(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        self._start += self._seen
+        self._seen = 0
+        self._position.batch.assign(self._start)

@@ -1,0 +1,126 @@
+"""Rows from TensorFlow Datasets, at a pinned version."""
+
+import dataclasses
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from keras_prompt.registry import lookup
+from keras_prompt.tasks import prepared
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+_LOGGER = logging.getLogger("keras_prompt")
+
+
+@dataclasses.dataclass(frozen=True)
+class TfdsSource:
+    """A data set of TensorFlow Datasets.
+
+    It is read from `data_dir`, where tfds or `keras-prompt tasks prepare` put
+    it, or else downloaded by tfds.
+
+    Attributes:
+        name: tfds' name with the configuration, e.g. "super_glue/boolq".
+        version: e.g. "1.0.2".
+        rows: how many rows each split has; another number is reported.
+        data_dir: tfds' folder; None is its own default, the environment
+            variable TFDS_DATA_DIR or ~/tensorflow_datasets.
+    """
+
+    name: str
+    version: str
+    rows: Mapping[str, int]
+    data_dir: str | None = None
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits there are."""
+        return tuple(self.rows)
+
+    @property
+    def folder(self) -> Path:
+        """Where the prepared data set lies, or will lie."""
+        root = (
+            self.data_dir
+            or os.environ.get("TFDS_DATA_DIR")
+            or "~/tensorflow_datasets"
+        )
+        return Path(root).expanduser() / self.name / self.version
+
+    def dataset(self, split: str) -> "tf.data.Dataset":
+        """One dict of tensors per row, in tfds' order.
+
+        Args:
+            split: a name, or tfds' slice of one: "train[:100]".
+
+        Raises:
+            ValueError: no such split, or a slice that tfds refuses.
+            FileNotFoundError: it is neither prepared nor can be downloaded.
+        """
+        import tensorflow_datasets as tfds
+
+        name = split.split("[")[0]
+        lookup("split", name, self.rows)
+        if not self.folder.is_dir():
+            self._download()
+        builder = self.builder()
+        if name not in builder.info.splits:
+            there = ", ".join(builder.info.splits) or "no split"
+            raise FileNotFoundError(
+                f"{self.folder} was prepared without the split '{name}': it "
+                f"holds {there}. Remove that folder and prepare it anew with "
+                f"the missing file."
+            )
+        found = builder.info.splits[name].num_examples
+        if found != self.rows[name]:
+            _LOGGER.warning(
+                "%s has %d rows in '%s' (the published data set has %d)%s.",
+                self.name,
+                found,
+                name,
+                self.rows[name],
+                prepared.origin(self.folder, name),
+            )
+        read_config = tfds.ReadConfig(try_autocache=False)
+        try:
+            return builder.as_dataset(
+                split=split, shuffle_files=False, read_config=read_config
+            )
+        except (AssertionError, ValueError) as error:
+            raise ValueError(
+                f"`split` must be one of {', '.join(self.splits)}, or a slice "
+                f"such as train[:100]. Received: split={split!r} ({error})"
+            ) from error
+
+    def builder(self) -> Any:
+        """The tfds builder of the pinned version.
+
+        tfds reads every supported version but generates only the newest.
+        GLUE's 1.0.0 differs from 2.0.0 in no code, only in its links, so the
+        pinned version is declared the one to generate.
+        """
+        import tensorflow_datasets as tfds
+
+        builder = tfds.builder(
+            f"{self.name}:{self.version}", data_dir=self.folder.parents[
+                self.name.count("/") + 1
+            ]
+        )
+        builder.canonical_version = builder.version
+        return builder
+
+    def _download(self) -> None:
+        try:
+            self.builder().download_and_prepare()
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200]
+            raise FileNotFoundError(
+                f"{self.name} {self.version} is not in {self.folder} and "
+                f"cannot be downloaded ({type(error).__name__}: {reason}). "
+                f"With its official files in DIR, run: "
+                f"keras-prompt tasks prepare {self.task_name} --from DIR"
+            ) from error
