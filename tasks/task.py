@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
@@ -102,6 +103,23 @@ class Task:
         object.__setattr__(self, "metrics", tuple(metrics))
         for field in ("preprocessors", "labels", "train_preprocessors"):
             object.__setattr__(self, field, tuple(getattr(self, field)))
+
+    def in_data_dir(self, data_dir: str | Path) -> "Task":
+        """The same task, its source read from another folder.
+
+        Raises:
+            ValueError: the source has no such folder.
+        """
+        if not hasattr(self.source, "data_dir"):
+            raise ValueError(
+                f"Task '{self.name}' does not read TensorFlow Datasets, so it "
+                f"takes no `data_dir`. Received: data_dir={str(data_dir)!r}"
+            )
+        source = dataclasses.replace(
+            self.source,  # type: ignore[type-var]
+            data_dir=str(data_dir),
+        )
+        return dataclasses.replace(self, source=source)
 
     def examples(self, split: str) -> list[Example]:
         """Text-to-text rows of a split, in the source's order.

@@ -13,13 +13,14 @@ import lzma
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from keras_prompt.tokenizer import Tokenizer
 
-_OPENERS = {".gz": gzip.open, ".xz": lzma.open}
+_OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".xz": lzma.open}
 _PIECE_TOKENS = 1024  # a piece ends with the paragraph that reaches this
 _HELD_OUT_EVERY = 100  # one document in so many is for validation
 

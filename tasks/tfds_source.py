@@ -42,14 +42,15 @@ class TfdsSource:
         return tuple(self.rows)
 
     @property
+    def root(self) -> Path:
+        """The folder of all of tfds' data sets."""
+        root = self.data_dir or os.environ.get("TFDS_DATA_DIR")
+        return Path(root or "~/tensorflow_datasets").expanduser()
+
+    @property
     def folder(self) -> Path:
         """Where the prepared data set lies, or will lie."""
-        root = (
-            self.data_dir
-            or os.environ.get("TFDS_DATA_DIR")
-            or "~/tensorflow_datasets"
-        )
-        return Path(root).expanduser() / self.name / self.version
+        return self.root / self.name / self.version
 
     def dataset(self, split: str) -> "tf.data.Dataset":
         """One dict of tensors per row, in tfds' order.
@@ -106,9 +107,7 @@ class TfdsSource:
         import tensorflow_datasets as tfds
 
         builder = tfds.builder(
-            f"{self.name}:{self.version}", data_dir=self.folder.parents[
-                self.name.count("/") + 1
-            ]
+            f"{self.name}:{self.version}", data_dir=self.root
         )
         builder.canonical_version = builder.version
         return builder
@@ -120,7 +119,6 @@ class TfdsSource:
             reason = " ".join(str(error).split())[:200]
             raise FileNotFoundError(
                 f"{self.name} {self.version} is not in {self.folder} and "
-                f"cannot be downloaded ({type(error).__name__}: {reason}). "
-                f"With its official files in DIR, run: "
-                f"keras-prompt tasks prepare {self.task_name} --from DIR"
+                f"cannot be downloaded ({type(error).__name__}: {reason})."
+                + prepared.advice(self.name)
             ) from error

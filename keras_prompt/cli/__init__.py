@@ -1,1 +1,1 @@
-"""The `keras-prompt` command."""
+"""The `keras-prompt` command: one module a verb."""

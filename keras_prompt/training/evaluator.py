@@ -1,4 +1,4 @@
-"""Scores a model on a task's split while it trains, and keeps the best prompt."""
+"""Scores a model on a task while it trains, and keeps the best prompt."""
 
 import dataclasses
 from typing import Any

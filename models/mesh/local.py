@@ -43,7 +43,7 @@ class LocalMeshImpl(PlacementMeshImpl):
         return laid_out_x.to_laid_out_tensor().tensor_list[0]
 
 
-class LocalLowering(mtf.Lowering):
+class LocalLowering(mtf.Lowering):  # type: ignore[name-defined]
     """Lowers a graph whose dimensions may have nominal sizes."""
 
     def __init__(self, graph: Any, mesh: Any) -> None:

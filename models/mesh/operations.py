@@ -13,7 +13,7 @@ from keras_prompt.models.mesh import MeshTensor, mtf
 from keras_prompt.types import Tensor
 
 
-class ResidentWeight(mtf.Operation):
+class ResidentWeight(mtf.Operation):  # type: ignore[name-defined]
     """A weight that already lies where it is used, entering the graph.
 
     Mesh TensorFlow's own variables belong to sessions: they are created by the

@@ -1,8 +1,8 @@
 """The passes through a T5, each one Mesh TensorFlow graph.
 
-TensorFlow tensors of the caller's trace come in and go out. Letters: B batch, S encoder positions
-(prompt included), T target positions, D d_model, V vocabulary, H heads,
-K d_kv.
+TensorFlow tensors of the caller's trace come in and go out. Letters: B batch,
+S encoder positions (prompt included), T target positions, D d_model,
+V vocabulary, H heads, K d_kv.
 """
 
 from typing import NamedTuple

@@ -1,0 +1,45 @@
+"""Imports TensorFlow without the lines its C++ writes while it starts."""
+
+import contextlib
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+
+
+def import_tensorflow() -> None:
+    """Imports TensorFlow silently; only this package's warnings show after.
+
+    Its first lines come before any log level is read, so the file descriptor
+    itself is turned away for that moment.
+    """
+    logging.basicConfig(format="%(message)s", level=logging.ERROR)
+    logging.getLogger("keras_prompt").setLevel(logging.INFO)
+    warnings.simplefilter("ignore")
+    warnings.filterwarnings("default", module="keras_prompt")
+    warnings.showwarning = _show_warning
+    with _standard_error_closed():
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
+    tf.get_logger().setLevel(logging.ERROR)
+
+
+@contextlib.contextmanager
+def _standard_error_closed() -> Iterator[None]:
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _show_warning(
+    message: Warning | str, *details: object, **more: object
+) -> None:
+    print(f"keras-prompt: warning: {message}", file=sys.stderr)
