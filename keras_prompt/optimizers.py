@@ -114,13 +114,14 @@ class Adafactor(keras.optimizers.Optimizer):
         weight = ops.cast(variable, "float32")
         slots = self._slots[self._get_variable_index(variable)]
         step = ops.cast(self.iterations, "float32") + (1.0 - self.step_offset)
-        decay = 1.0 - step**-self.decay_exponent
+        # Not 1 - decay: at step 1,100,000 that has lost most of its digits.
+        fresh = step**-self.decay_exponent
         squared = ops.square(gradient) + _EPSILON_SQUARED_GRADIENT
         axes = self._factored_axes(variable.shape)
         if axes is None:
-            update = _whole_update(gradient, squared, decay, slots[0])
+            update = _whole_update(gradient, squared, fresh, slots[0])
         else:
-            update = _factored_update(gradient, squared, decay, slots, axes)
+            update = _factored_update(gradient, squared, fresh, slots, axes)
         size = _root_mean_square(update) / self.clip_threshold
         step_size = ops.cast(learning_rate, "float32")
         if self.scale_by_parameter_size:
@@ -174,9 +175,9 @@ class Adafactor(keras.optimizers.Optimizer):
 
 
 def _whole_update(
-    gradient: Tensor, squared: Tensor, decay: Tensor, slot: keras.Variable
+    gradient: Tensor, squared: Tensor, fresh: Tensor, slot: keras.Variable
 ) -> Tensor:
-    second_moment = decay * slot + (1.0 - decay) * squared
+    second_moment = (1.0 - fresh) * slot + fresh * squared
     slot.assign(second_moment)
     return gradient * ops.rsqrt(second_moment)
 
@@ -184,7 +185,7 @@ def _whole_update(
 def _factored_update(
     gradient: Tensor,
     squared: Tensor,
-    decay: Tensor,
+    fresh: Tensor,
     slots: Sequence[keras.Variable],
     axes: tuple[int, int],
 ) -> Tensor:
@@ -192,7 +193,7 @@ def _factored_update(
     rows_axis, columns_axis = axes
     for slot, reduced in zip(slots, (columns_axis, rows_axis), strict=True):
         mean = ops.mean(squared, axis=reduced)
-        slot.assign(decay * slot + (1.0 - decay) * mean)
+        slot.assign((1.0 - fresh) * slot + fresh * mean)
     rows, columns = (ops.convert_to_tensor(slot) for slot in slots)
     # The rows' axis moved down if the axis averaged away stood before it.
     axis = rows_axis - (columns_axis < rows_axis)

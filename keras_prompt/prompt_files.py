@@ -152,8 +152,10 @@ def read_prompt(folder: str | Path) -> PromptFile:
     card = _read_card(folder / CARD)
     try:
         reader = tf.train.load_checkpoint(str(folder / "variables/variables"))
-        prompt = reader.get_tensor(_KEY)
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+        # All entries, so that a file cut after the prompt is found out too.
+        entries = reader.get_variable_to_shape_map()
+        prompt = {key: reader.get_tensor(key) for key in entries}[_KEY]
+    except (tf.errors.OpError, LookupError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(
             f"The variables of {folder} cannot be read ({reason}). "

@@ -4,7 +4,7 @@ The names are those inside the archives that the tfds builders download.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 
 @dataclasses.dataclass(frozen=True)
@@ -12,16 +12,24 @@ class OfficialFiles:
     """Where a tfds builder looks for its data.
 
     Attributes:
-        folder: of the archive, as the builder expects it.
-        splits: the file of each split.
-        shared: files that every split needs.
-        others: names of other distributions, `{their name: official name}`.
+        splits: the file that each split is made of.
+        folder: the files' folder in their distribution.
+        is_archive: whether the builder finds `folder` inside a .zip file, or
+            downloads the files one by one.
+        shared: files that are read for every split.
+        others: other names of the same file, `{other name: official name}`.
     """
 
-    folder: str
     splits: Mapping[str, str]
+    folder: str
+    is_archive: bool = True
     shared: tuple[str, ...] = ()
     others: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def needed(self, splits: Iterable[str]) -> list[str]:
+        """The files that these splits are made of, each once."""
+        names = [*(self.splits[split] for split in splits), *self.shared]
+        return list(dict.fromkeys(names))
 
 
 _JSONL = {
@@ -33,31 +41,34 @@ _TSV = {"train": "train.tsv", "validation": "dev.tsv", "test": "test.tsv"}
 
 # By the name of the task.
 OFFICIAL_FILES = {
-    "super_glue/boolq": OfficialFiles("BoolQ", _JSONL),
-    "super_glue/cb": OfficialFiles("CB", _JSONL),
-    "super_glue/copa": OfficialFiles("COPA", _JSONL),
-    "super_glue/multirc": OfficialFiles("MultiRC", _JSONL),
-    "super_glue/record": OfficialFiles("ReCoRD", _JSONL),
-    "super_glue/rte": OfficialFiles("RTE", _JSONL),
-    "super_glue/wic": OfficialFiles("WiC", _JSONL),
-    "super_glue/wsc": OfficialFiles("WSC", _JSONL),
-    "super_glue/axb": OfficialFiles("AX-b", {"test": "AX-b.jsonl"}),
-    "super_glue/axg": OfficialFiles("AX-g", {"test": "AX-g.jsonl"}),
+    "super_glue/boolq": OfficialFiles(_JSONL, "BoolQ"),
+    "super_glue/cb": OfficialFiles(_JSONL, "CB"),
+    "super_glue/copa": OfficialFiles(_JSONL, "COPA"),
+    "super_glue/multirc": OfficialFiles(_JSONL, "MultiRC"),
+    "super_glue/record": OfficialFiles(_JSONL, "ReCoRD"),
+    "super_glue/rte": OfficialFiles(_JSONL, "RTE"),
+    "super_glue/wic": OfficialFiles(_JSONL, "WiC"),
+    "super_glue/wsc": OfficialFiles(_JSONL, "WSC"),
+    "super_glue/axb": OfficialFiles({"test": "AX-b.jsonl"}, "AX-b"),
+    "super_glue/axg": OfficialFiles({"test": "AX-g.jsonl"}, "AX-g"),
     # MRPC's dev set is the pairs of the training file that dev_ids names.
     "glue/mrpc": OfficialFiles(
-        "MRPC",
         {
             "train": "msr_paraphrase_train.txt",
             "validation": "msr_paraphrase_train.txt",
             "test": "msr_paraphrase_test.txt",
         },
-        shared=("dev_ids.tsv",),
+        folder="MRPC",
+        is_archive=False,
+        shared=("mrpc_dev_ids.tsv",),
+        others={"dev_ids.tsv": "mrpc_dev_ids.tsv"},
     ),
-    "glue/qqp": OfficialFiles("QQP", _TSV),
-    "glue/sst2": OfficialFiles("SST-2", _TSV),
+    "glue/qqp": OfficialFiles(_TSV, "QQP"),
+    "glue/sst2": OfficialFiles(_TSV, "SST-2"),
     "squad": OfficialFiles(
-        "squad",
         {"train": "train-v1.1.json", "validation": "dev-v1.1.json"},
+        folder="squad",
+        is_archive=False,
         others={
             "squad-train-v1.1.json": "train-v1.1.json",
             "squad-dev-v1.1.json": "dev-v1.1.json",

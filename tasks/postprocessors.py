@@ -30,7 +30,7 @@ class LabelIndex:
 
 
 def multirc(text: str, *, example: Example, is_target: bool) -> dict[str, Any]:
-    """0 or 1 (False or True), -1 for other text; a target names its question."""
+    """0 or 1 (False or True) or -1; a target names its question, too."""
     from t5.data import postprocessors
 
     return postprocessors.multirc(text, example=example, is_target=is_target)

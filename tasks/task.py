@@ -133,10 +133,8 @@ class Task:
             ValueError: no such split, no rows, or no such columns.
         """
         dataset = self.source.dataset(split)
-        is_train = split.split("[")[0] == "train"  # tfds slices: train[:100]
-        for preprocess in self.train_preprocessors if is_train else ():
-            dataset = preprocess(dataset)
-        for preprocess in self.preprocessors:
+        first = self.train_preprocessors if is_train(split) else ()
+        for preprocess in (*first, *self.preprocessors):
             dataset = preprocess(dataset)
         self._check_columns(dataset.element_spec)
         examples: list[Example] = []
@@ -234,6 +232,11 @@ class Task:
         counts = collections.Counter(row["targets"] for row in examples)
         most = max(self.labels, key=lambda label: counts[label])
         return self.evaluate([most] * len(examples), examples)
+
+
+def is_train(split: str) -> bool:
+    """Whether a split is "train", or tfds' slice of it: "train[:100]"."""
+    return split.split("[")[0] == "train"
 
 
 def is_labelled(examples: Sequence[Example]) -> bool:

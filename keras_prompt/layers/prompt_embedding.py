@@ -43,7 +43,8 @@ class PromptEmbedding(keras.layers.Layer):
         prompt_initializer: Any = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        # The output has the input's type, whatever this layer's own.
+        super().__init__(autocast=False, **kwargs)
         if (
             not isinstance(prompt_length, int)
             or isinstance(prompt_length, bool)
@@ -90,16 +91,15 @@ class PromptEmbedding(keras.layers.Layer):
         padding_mask: Tensor | None = None,
         mask: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        batch_size = ops.shape(token_embeddings)[0]
-        prompt = ops.cast(self.embeddings, token_embeddings.dtype)
-        prompt = ops.broadcast_to(
-            prompt[None], (batch_size, *self.embeddings.shape)
-        )  # (P, D) -> (B, P, D)
         if padding_mask is None:
             padding_mask = mask
         if padding_mask is None:
-            padding_mask = ops.ones(ops.shape(token_embeddings)[:2], "bool")
-        visible = ops.ones((batch_size, self.prompt_length), "bool")
+            padding_mask = ops.ones_like(token_embeddings[:, :, 0], "bool")
+        # One for each row, whatever the batch: (B, 1, 1).
+        rows = ops.ones_like(token_embeddings[:, :1, :1])
+        prompt = ops.cast(self.embeddings, token_embeddings.dtype)
+        prompt = rows * prompt[None]  # (P, D) -> (B, P, D)
+        visible = ops.ones_like(prompt[:, :, 0], "bool")
         return (
             ops.concatenate([prompt, token_embeddings], axis=1),
             ops.concatenate([visible, ops.cast(padding_mask, "bool")], axis=1),
@@ -110,8 +110,8 @@ class PromptEmbedding(keras.layers.Layer):
     ) -> tuple[Tensor | None, None]:
         if previous_mask is None:
             return None, None
-        shape = (ops.shape(previous_mask)[0], self.prompt_length)
-        visible = ops.ones(shape, "bool")
+        first = ops.ones_like(previous_mask[:, :1], "bool")
+        visible = ops.repeat(first, self.prompt_length, axis=1)
         return ops.concatenate([visible, previous_mask], axis=1), None
 
     def compute_output_shape(

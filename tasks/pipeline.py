@@ -1,0 +1,157 @@
+"""A task's rows to batches of token ids that a model takes.
+
+Letters: N rows, B batch, S input tokens, T target tokens.
+"""
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from keras_prompt.registry import lookup
+from keras_prompt.tasks.batch_order import BatchOrder, Position
+from keras_prompt.tasks.task import Example, Task, is_labelled, is_train
+from keras_prompt.tasks.token_rows import TokenRows, checked, encode, trimmed
+from keras_prompt.tokenizer import Tokenizer
+
+
+def make_dataset(
+    task: Task,
+    split: str,
+    tokenizer: Tokenizer,
+    *,
+    input_length: int = 512,
+    target_length: int = 8,
+    batch_size: int = 32,
+    shuffle: bool | None = None,
+    seed: int = 0,
+    static_shapes: bool = False,
+    length_buckets: bool = True,
+    drop_remainder: bool = False,
+    repeat: bool = False,
+) -> tf.data.Dataset:
+    """Batches of a split, for `model.fit`, `evaluate` and `predict`.
+
+    For the example {"inputs": "is it wet", "targets": "True"} with the ids
+    is=9 it=5 wet=7 True=8, pad=0 and EOS=1, in a batch where S = 5, T = 3:
+
+        x = {"encoder_token_ids":    [[9, 5, 7, 1, 0]],
+             "encoder_padding_mask": [[True, True, True, True, False]],
+             "decoder_token_ids":    [[0, 8, 1]]}
+        y             = [[8, 1, 0]]
+        sample_weight = [[1, 1, 0]]
+
+    Batch g of the endless stream depends on (`seed`, g) alone: every epoch is
+    a permutation of all rows that its number and the seed give. The tokens
+    are kept in memory, so a dataset starts anywhere at once: set
+    `dataset.position.batch` to g before iterating. One pass gives the rest of
+    the epoch that g is in, and sets the position to the next epoch's start.
+
+    Args:
+        task: whose examples to take.
+        split: e.g. "train".
+        tokenizer: the model's.
+        input_length: the most tokens of an input, EOS included. Longer ones
+            are cut, EOS kept, and a warning tells how many.
+        target_length: the most tokens of a target, EOS included.
+        batch_size: B. The last batch of an epoch may be smaller.
+        shuffle: None is True for "train" and False for others.
+        seed: of the order, at least 0.
+        static_shapes: pad to S = `input_length`, T = `target_length` instead
+            of to the longest of the batch. For XLA and TPUs, with
+            `drop_remainder` where B must be static too.
+        length_buckets: when shuffling, put rows of similar length together:
+            100 batches at a time are sorted by length, then the batches of
+            the epoch are shuffled. Without `shuffle` rows keep their order.
+        drop_remainder: leave out, in each epoch, the rows that would make a
+            smaller batch: random ones when shuffling, else the last.
+        repeat: whether to go on after an epoch, for ever.
+
+    Returns:
+        A dataset of `(x, y, sample_weight)` with a `position` attribute. x
+        holds int32 `encoder_token_ids` (B, S), bool `encoder_padding_mask`
+        (B, S) and int32 `decoder_token_ids` (B, T); y is int32 (B, T);
+        sample_weight float32 (B, T).
+
+    Raises:
+        ValueError: an argument out of its range, a split without labels, a
+            target that is none of a closed task's labels, a target longer
+            than `target_length`, or fewer rows than a batch with
+            `drop_remainder`.
+    """
+    _check_integers(
+        input_length=(input_length, 2),
+        target_length=(target_length, 2),
+        batch_size=(batch_size, 1),
+        seed=(seed, 0),
+    )
+    examples = task.examples(split)
+    _check_targets(task, split, examples)
+    if drop_remainder and len(examples) < batch_size:
+        raise ValueError(
+            f"Split '{split}' of task '{task.name}' has {len(examples)} rows, "
+            f"not one batch of {batch_size}: `drop_remainder` leaves nothing."
+        )
+    # Token ids live where tf.data runs, also on a machine with accelerators.
+    with tf.device("CPU:0"):
+        where, eos_id = f"{task.name}, split '{split}'", tokenizer.eos_id
+        inputs = encode([row["inputs"] for row in examples], tokenizer)
+        targets = encode([row["targets"] for row in examples], tokenizer)
+        rows = TokenRows(
+            inputs=trimmed(inputs, input_length, eos_id, where),
+            targets=checked(targets, target_length, eos_id, where),
+            input_length=input_length if static_shapes else None,
+            target_length=target_length if static_shapes else None,
+        )
+        order = BatchOrder(
+            lengths=rows.inputs.row_lengths(),
+            batch_size=batch_size,
+            seed=seed,
+            shuffle=is_train(split) if shuffle is None else shuffle,
+            length_buckets=length_buckets,
+            drop_remainder=drop_remainder,
+        )
+        return _assembled(rows, order, repeat)
+
+
+def _assembled(
+    rows: TokenRows, order: BatchOrder, repeat: bool
+) -> tf.data.Dataset:
+    position = Position(order.batches_per_epoch)
+    batches = order.dataset(position, repeat=repeat).map(
+        rows.batch, num_parallel_calls=2, deterministic=True
+    )
+    dataset = batches.prefetch(tf.data.AUTOTUNE)
+    if repeat:
+        dataset = dataset.apply(
+            tf.data.experimental.assert_cardinality(
+                tf.data.experimental.INFINITE_CARDINALITY
+            )
+        )
+    else:
+        dataset = position.advanced_at_the_end(dataset)
+    dataset.position = position
+    return dataset
+
+
+def _check_integers(**values: tuple[int, int]) -> None:
+    for name, (value, least) in values.items():
+        if not isinstance(value, int) or value < least:
+            raise ValueError(
+                f"`{name}` must be an integer of at least {least}. "
+                f"Received: {name}={value!r}"
+            )
+
+
+def _check_targets(task: Task, split: str, examples: Sequence[Example]) -> None:
+    """Refuses rows that cannot be learnt from."""
+    if not is_labelled(examples):
+        raise ValueError(
+            f"Split '{split}' of task '{task.name}' has rows without labels. "
+            "Predict them with model.generate on the inputs of task.examples."
+        )
+    if task.closed:
+        labels = dict.fromkeys(task.labels)
+        for row in examples:
+            lookup(
+                f"label in '{split}' of '{task.name}'", row["targets"], labels
+            )

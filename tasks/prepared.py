@@ -1,0 +1,52 @@
+"""What a prepared data set was made of: a card beside tfds' own files."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from keras_prompt.tasks.official_files import OFFICIAL_FILES
+
+_CARD = "keras_prompt.json"
+
+
+def write_card(folder: Path, files: Mapping[str, Path]) -> None:
+    """Writes which file each split of `folder` was made of."""
+    (folder / _CARD).write_text(json.dumps(describe(files), indent=2))
+
+
+def read_card(folder: Path) -> dict[str, Any] | None:
+    """What `write_card` wrote; None where tfds itself made the data set."""
+    path = folder / _CARD
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def describe(files: Mapping[str, Path]) -> dict[str, Any]:
+    """The name and the SHA-256 of the file of each split."""
+    return {
+        split: {
+            "file": path.name,
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        }
+        for split, path in files.items()
+    }
+
+
+def origin(folder: Path, split: str) -> str:
+    """The split's file as the end of a message; nothing for tfds' own."""
+    card = read_card(folder) or {}
+    return f", prepared from {card[split]['file']}" if split in card else ""
+
+
+def advice(tfds_name: str) -> str:
+    """How to prepare a data set from files; nothing for one not known here."""
+    for task_name in OFFICIAL_FILES:
+        # super_glue/wsc is read from super_glue/wsc.fixed, squad from
+        # squad/v1.1; no task's name is the beginning of another's.
+        if tfds_name.startswith(task_name):
+            return (
+                " With its official files in DIR, run: "
+                f"keras-prompt tasks prepare {task_name} --from DIR"
+            )
+    return ""

@@ -1,0 +1,48 @@
+"""The loss, by hand."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_prompt.losses import TokenCrossentropy
+
+LOGITS = np.log(np.array([[[1.0, 2.0, 5.0], [4.0, 4.0, 8.0]]], np.float32))
+# Row sums 8 and 16: token losses -log(5/8) and -log(4/16).
+CE = np.array([-np.log(5 / 8), -np.log(4 / 16)])
+LOG_Z = np.log([8.0, 16.0])
+
+
+def test_cross_entropy_and_z_loss_by_hand():
+    loss = TokenCrossentropy(z_loss=0.1)(np.array([[2, 1]]), LOGITS)
+    expected = np.mean(CE + 0.1 * LOG_Z**2)
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+
+
+def test_default_z_loss_is_t5s():
+    loss = TokenCrossentropy()(np.array([[2, 1]]), LOGITS)
+    np.testing.assert_allclose(loss, np.mean(CE + 1e-4 * LOG_Z**2), rtol=1e-6)
+
+
+def test_padding_does_not_count():
+    loss = TokenCrossentropy(0.0)(np.array([[2, 0]]), LOGITS)
+    np.testing.assert_allclose(loss, CE[0], rtol=1e-6)
+
+
+def test_weights_make_a_mean_over_tokens_not_rows():
+    logits = np.concatenate([LOGITS, LOGITS])
+    y = np.array([[2, 1], [1, 1]])
+    weights = np.array([[1.0, 1.0], [0.0, 1.0]])
+    loss = TokenCrossentropy(0.0)(y, logits, weights)
+    np.testing.assert_allclose(loss, (CE[0] + 2 * CE[1]) / 3, rtol=1e-6)
+
+
+def test_negative_z_loss_is_refused():
+    with pytest.raises(ValueError, match="`z_loss` must be at least 0"):
+        TokenCrossentropy(-1.0)
+
+
+def test_config_round_trip():
+    copy = keras.losses.deserialize(
+        keras.losses.serialize(TokenCrossentropy(0.5))
+    )
+    assert copy.z_loss == 0.5
