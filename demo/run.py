@@ -1,4 +1,4 @@
-"""`make demo`: tune, evaluate, export, reload with TensorFlow alone, predict."""
+"""`make demo`: tune, evaluate, export, reload with TensorFlow, predict."""
 
 import argparse
 import subprocess

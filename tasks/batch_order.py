@@ -17,8 +17,7 @@ class Position:
 
     Attributes:
         batch: int64 variable, a batch's number since the start of the first
-            epoch; read when an iterator is made. An iterator that has come to
-            the end of its epoch sets it to the start of the next.
+            epoch; read whenever an iterator is made, changed by none.
         batches_per_epoch: G.
     """
 
@@ -28,27 +27,15 @@ class Position:
             0, dtype=tf.int64, trainable=False, name="dataset_position"
         )
 
+    def remaining(self) -> Tensor:
+        """Batches from `batch` to the end of its epoch, int64 scalar."""
+        return self.batches_per_epoch - self.batch % self.batches_per_epoch
+
     def at_start(self) -> tf.data.Dataset:
         """One int64 scalar: `batch` when the iterator is made."""
         return tf.data.Dataset.from_tensors(0).map(
             lambda _: self.batch.read_value()
         )
-
-    def advanced_at_the_end(self, epoch: tf.data.Dataset) -> tf.data.Dataset:
-        """The same elements; asking beyond the last one starts the next epoch.
-
-        Nothing may be prefetched behind this: it must happen when the one who
-        consumes the batches has taken them all, not before.
-        """
-
-        def is_never(*_: object) -> Tensor:
-            following = self.batch // self.batches_per_epoch + 1
-            assigned = self.batch.assign(following * self.batches_per_epoch)
-            return tf.less(assigned, 0)
-
-        # `epoch` only gives the structure of a branch that has no elements.
-        nothing = tf.data.Dataset.from_tensors(0).filter(is_never)
-        return epoch.concatenate(nothing.flat_map(lambda _: epoch))
 
 
 @dataclasses.dataclass(frozen=True)

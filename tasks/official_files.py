@@ -4,7 +4,7 @@ The names are those inside the archives that the tfds builders download.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,10 +26,9 @@ class OfficialFiles:
     shared: tuple[str, ...] = ()
     others: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
-    def needed(self, splits: Iterable[str]) -> list[str]:
-        """The files that these splits are made of, each once."""
-        names = [*(self.splits[split] for split in splits), *self.shared]
-        return list(dict.fromkeys(names))
+    def needed(self) -> list[str]:
+        """All files, each once."""
+        return list(dict.fromkeys([*self.splits.values(), *self.shared]))
 
 
 _JSONL = {

@@ -41,10 +41,11 @@ def make_dataset(
         sample_weight = [[1, 1, 0]]
 
     Batch g of the endless stream depends on (`seed`, g) alone: every epoch is
-    a permutation of all rows that its number and the seed give. The tokens
-    are kept in memory, so a dataset starts anywhere at once: set
-    `dataset.position.batch` to g before iterating. One pass gives the rest of
-    the epoch that g is in, and sets the position to the next epoch's start.
+    a permutation of all rows, which its number and the seed give. The tokens
+    are kept in memory, so a dataset starts anywhere at once: an iterator
+    starts at the batch g in `dataset.position.batch` and gives the rest of
+    its epoch. `PromptTunedT5.fit` moves the position on after each epoch; in
+    a loop of your own, do so or every epoch has the first one's order.
 
     Args:
         task: whose examples to take.
@@ -122,13 +123,14 @@ def _assembled(
     )
     dataset = batches.prefetch(tf.data.AUTOTUNE)
     if repeat:
+        endless = tf.data.experimental.INFINITE_CARDINALITY
         dataset = dataset.apply(
-            tf.data.experimental.assert_cardinality(
-                tf.data.experimental.INFINITE_CARDINALITY
-            )
+            tf.data.experimental.assert_cardinality(endless)
         )
     else:
-        dataset = position.advanced_at_the_end(dataset)
+        # How many batches are left depends on a variable, so tf.data cannot
+        # know; Keras asks before each epoch.
+        dataset.cardinality = position.remaining
     dataset.position = position
     return dataset
 

@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 import urllib.parse
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,13 @@ class Preparation:
     published: Mapping[str, int]
     was_prepared: bool
 
+    def __str__(self) -> str:
+        """A few lines for a terminal."""
+        rows = ", ".join(f"{split} {n:,}" for split, n in self.rows.items())
+        verb = "was there already" if self.was_prepared else "prepared"
+        lines = [f"{self.task} {verb}: {rows} rows in {self.folder}"]
+        return "\n".join([*lines, *(f"  {d}" for d in self.differences)])
+
     @property
     def differences(self) -> list[str]:
         """A line for each split that is absent or of another size."""
@@ -64,7 +71,7 @@ def prepare(
     data_dir: str | Path | None = None,
     *,
     files: Mapping[str, str] | None = None,
-    splits: Iterable[str] | None = None,
+    allow_missing: bool = False,
 ) -> Preparation:
     """Makes a task's data set of local files, without a network.
 
@@ -77,7 +84,7 @@ def prepare(
         data_dir: tfds' folder, as for `keras_prompt.tasks.get`.
         files: another file for a split, e.g. `{"train": "first_1000.jsonl"}`;
             the rows are counted and told apart from the published ones.
-        splits: only these; None is all.
+        allow_missing: leave out the splits whose files are absent.
 
     Raises:
         FileNotFoundError: the folder or a file is absent.
@@ -88,13 +95,22 @@ def prepare(
     official = lookup("task with official files", task_name, OFFICIAL_FILES)
     source = task.source
     assert isinstance(source, TfdsSource)
-    wanted = list(official.splits if splits is None else splits)
-    for split in [*wanted, *(files or {})]:
+    for split in files or {}:
         lookup("split", split, official.splits)
-    if not wanted:
-        raise ValueError("`splits` must name at least one split.")
-    found = _find(task_name, Path(source_directory), official, wanted, files)
-    by_split = {split: found[official.splits[split]] for split in wanted}
+    found = _find(Path(source_directory), official, files or {})
+    by_split = {
+        split: found[name]
+        for split, name in official.splits.items()
+        if name in found
+    }
+    missing = [name for name in official.needed() if name not in found]
+    is_enough = (
+        allow_missing and by_split and not {*official.shared} & {*missing}
+    )
+    if missing and not is_enough:
+        raise FileNotFoundError(
+            _missing(task_name, missing, Path(source_directory), official)
+        )
 
     was_prepared = source.folder.exists()
     if was_prepared:
@@ -113,42 +129,44 @@ def prepare(
 
 
 def _find(
-    task_name: str,
-    directory: Path,
-    official: OfficialFiles,
-    splits: list[str],
-    files: Mapping[str, str] | None,
+    directory: Path, official: OfficialFiles, files: Mapping[str, str]
 ) -> dict[str, Path]:
-    """Where each needed file lies, by its official name."""
+    """Where each official file lies, in `directory` or the folder in it."""
     if not directory.is_dir():
         raise FileNotFoundError(f"There is no folder {directory}.")
-    names = {name: [name] for name in official.needed(splits)}
+    names = {name: [name] for name in official.needed()}
     for other, name in official.others.items():
-        names.get(name, []).append(other)
-    for split, name in (files or {}).items():
+        names[name].append(other)
+    for split, name in files.items():
         names[official.splits[split]] = [name]
-    best: dict[str, Path] = {}
-    for folder in (directory, directory / official.folder):
-        found = {
+    in_folders = [
+        {
             name: folder / candidate
             for name, candidates in names.items()
             for candidate in reversed(candidates)
             if (folder / candidate).is_file()
         }
-        if len(found) > len(best):
-            best = found
-    missing = [names[name][0] for name in names if name not in best]
-    if missing:
-        folder = next(iter(best.values())).parent if best else directory
-        there = ", ".join(sorted(path.name for path in folder.iterdir()))
-        raise FileNotFoundError(
-            f"{task_name} needs {', '.join(missing)}, not found in {folder}"
-            + ("" if best else f" or its folder {official.folder}")
-            + f", which holds {there or 'nothing'}. To make a split of another "
-            "file, name it (--file train=NAME); to leave a split out, name "
-            f"the others (--splits {' '.join(official.splits)})."
-        )
-    return best
+        for folder in (directory, directory / official.folder)
+    ]
+    return max(in_folders, key=len)
+
+
+def _missing(
+    task_name: str,
+    missing: list[str],
+    directory: Path,
+    official: OfficialFiles,
+) -> str:
+    """Says what is absent, where it was sought, and what can be done."""
+    inside = directory / official.folder
+    folders = [folder for folder in (inside, directory) if folder.is_dir()]
+    there = sorted(path.name for path in folders[0].iterdir())
+    return (
+        f"{task_name} needs {', '.join(missing)}. Looked in "
+        f"{' and '.join(map(str, folders))}; found {', '.join(there[:20])}. To "
+        "make a split of another file, name it (--file train=NAME); to leave "
+        "out what is absent, pass --allow-missing."
+    )
 
 
 def _check_same(folder: Path, files: Mapping[str, Path]) -> None:

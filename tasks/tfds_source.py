@@ -1,8 +1,10 @@
 """Rows from TensorFlow Datasets, at a pinned version."""
 
+import contextlib
 import dataclasses
 import logging
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -114,7 +116,9 @@ class TfdsSource:
 
     def _download(self) -> None:
         try:
-            self.builder().download_and_prepare()
+            # tfds prints its progress; results alone go to standard output.
+            with contextlib.redirect_stdout(sys.stderr):
+                self.builder().download_and_prepare()
         except Exception as error:
             reason = " ".join(str(error).split())[:200]
             raise FileNotFoundError(

@@ -27,7 +27,8 @@ class PromptCheckpoint(keras.callbacks.Callback):
 
     Args:
         directory: of the run; made if absent.
-        every_steps: steps between two saves; none saves after each epoch.
+        every_steps: steps between two saves within an epoch; none saves
+            after each epoch only.
 
     Raises:
         ValueError: `every_steps` is not positive; or, in `fit`, the file is
@@ -46,6 +47,7 @@ class PromptCheckpoint(keras.callbacks.Callback):
         self.path = Path(directory) / _FILE
         self.every_steps = every_steps
         self._is_exact = True
+        self._per_epoch: int | None = None
 
     def resume(
         self,
@@ -55,6 +57,7 @@ class PromptCheckpoint(keras.callbacks.Callback):
     ) -> int:
         """Restores the run, if there is one, and returns its steps."""
         self._is_exact = position is not None
+        self._per_epoch = steps_per_epoch
         if not self._is_exact and self.every_steps is not None:
             warnings.warn(
                 "The dataset's position cannot be restored, as only that of "
@@ -120,14 +123,17 @@ class PromptCheckpoint(keras.callbacks.Callback):
     ) -> None:
         if self.every_steps is None or not self._is_exact:
             return
-        if int(self.model.optimizer.iterations.numpy()) % self.every_steps == 0:
+        step = int(self.model.optimizer.iterations.numpy())
+        # What is found out at an epoch's end belongs to its last step: saved
+        # before it, a resumed run would never find it out.
+        is_epoch_end = self._per_epoch and step % self._per_epoch == 0
+        if step % self.every_steps == 0 and not is_epoch_end:
             self.save()
 
     def on_epoch_end(
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
-        if self.every_steps is None or not self._is_exact:
-            self.save()
+        self.save()
 
 
 def _variables(model: PromptTunedT5) -> dict[str, keras.Variable]:

@@ -35,6 +35,12 @@ class PretrainingLog(keras.callbacks.Callback):
         self._status: rich.status.Status | None = None
         self._started = time.monotonic()
 
+    def last_row(self) -> dict[str, float]:
+        """`loss` and `val_loss` of the last validation."""
+        with self._path.open(newline="") as file:
+            row = list(csv.DictReader(file))[-1]
+        return {name: float(row[name]) for name in ("loss", "val_loss")}
+
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._started = time.monotonic()
         self._status = self._console.status("first step")
@@ -52,7 +58,7 @@ class PretrainingLog(keras.callbacks.Callback):
     ) -> None:
         logs = logs or {}
         line = self._line(float(logs["loss"]))
-        self._console.print(f"{line} · validation {logs['val_loss']:.4f}")
+        self._console.print(f"{line} · held out {logs['val_loss']:.4f}")
         row = {
             "step": self._step,
             "tokens": self._step * self._tokens_per_step,

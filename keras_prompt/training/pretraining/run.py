@@ -83,7 +83,7 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
         steps_done,
     )
     epochs = -(-config.steps // config.evaluate_every)
-    history = model.fit(
+    model.fit(
         train.skip(steps_done),
         steps_per_epoch=config.evaluate_every,
         initial_epoch=epochs_done,
@@ -95,7 +95,7 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
     result = {
         "steps": epochs * config.evaluate_every,
         "tokens": epochs * config.evaluate_every * _tokens_per_step(config),
-        **{name: values[-1] for name, values in history.history.items()},
+        **log.last_row(),
     }
     _write_model(folder / "model", model.backbone, tokenizer, result)
     return result

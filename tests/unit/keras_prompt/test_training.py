@@ -1,0 +1,202 @@
+"""Checkpoints, evaluation and the recipe, on a model of random weights."""
+
+import csv
+import dataclasses
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from keras_prompt import tasks
+from keras_prompt.losses import TokenCrossentropy
+from keras_prompt.models.checkpoints import hugging_face
+from keras_prompt.optimizers import Adafactor
+from keras_prompt.prompt_files import read_prompt
+from keras_prompt.tasks.pipeline import make_dataset
+from keras_prompt.tasks.sources import RowsSource
+from keras_prompt.tasks.task import Task
+from keras_prompt.training.checkpoint import PromptCheckpoint
+from keras_prompt.training.config import TuneConfig
+from keras_prompt.training.evaluator import TaskEvaluator, evaluate_examples
+from keras_prompt.training.tune import tune
+
+
+def rows(count):
+    return [
+        {
+            "inputs": f"the film is {'wonderful' if i % 3 else 'dull'} {i}",
+            "targets": "positive" if i % 3 else "negative",
+        }
+        for i in range(count)
+    ]
+
+
+@pytest.fixture
+def toy_task():
+    return Task(
+        "toy",
+        RowsSource({"train": rows(20), "validation": rows(6)}),
+        labels=("negative", "positive"),
+    )
+
+
+@pytest.fixture
+def preset(tiny_model, tmp_path):
+    folder = tmp_path / "tiny_preset"
+    backbone = tiny_model.backbone
+    hugging_face.write(
+        folder,
+        backbone.config,
+        lambda name: backbone.weight(name).numpy(),
+        tiny_model.tokenizer.model_proto,
+    )
+    return folder
+
+
+@pytest.fixture
+def config(preset, toy_task, tmp_path, monkeypatch):
+    monkeypatch.setitem(tasks._registered, "toy", toy_task)
+    return TuneConfig(
+        task="toy",
+        preset=str(preset),
+        output=str(tmp_path / "run"),
+        prompt_length=3,
+        steps=6,
+        evaluate_every=3,
+        checkpoint_every=1,
+        batch_size=4,
+        input_length=16,
+        target_length=12,
+        method="rank",
+    )
+
+
+def compiled(model):
+    model.compile(optimizer=Adafactor(0.3), loss=TokenCrossentropy())
+    return model
+
+
+def test_the_evaluator_reports_and_keeps_the_best(tiny_model, toy_task, capsys):
+    train = make_dataset(
+        toy_task, "train", tiny_model.tokenizer, target_length=12, batch_size=8
+    )
+    evaluator = TaskEvaluator(toy_task, method="rank")
+    history = (
+        compiled(tiny_model)
+        .fit(train, epochs=2, callbacks=[evaluator], verbose=0)
+        .history
+    )
+    assert history["val_score"] == history["val_accuracy"]
+    assert history["val_illegal_share"] == [0.0, 0.0]
+    assert tiny_model.best.score == max(history["val_score"])
+    assert history["prompt_rms"][-1] == pytest.approx(
+        float(np.sqrt(np.mean(np.square(tiny_model.prompt.embeddings)))), 1e-5
+    )
+    printed = capsys.readouterr().out
+    assert "step 6" in printed
+    # Four of the six rows are positive.
+    assert "majority 66.7" in printed
+
+
+def test_outputs_that_are_no_label_are_counted(tiny_model, toy_task):
+    examples = toy_task.examples("validation")
+    found = evaluate_examples(tiny_model, toy_task, examples, target_length=3)
+    share = np.mean([o not in toy_task.labels for o in found.outputs])
+    assert found.illegal_share == share == 1.0
+    assert found.metrics["accuracy"] == 0.0
+
+
+def test_rank_needs_a_closed_task(tiny_model):
+    task = Task("free", RowsSource({"v": rows(2)}), closed=False)
+    with pytest.raises(ValueError, match="free-text outputs"):
+        evaluate_examples(tiny_model, task, task.examples("v"), method="rank")
+    with pytest.raises(ValueError, match="`method` must be one of"):
+        evaluate_examples(tiny_model, task, task.examples("v"), method="x")
+
+
+def test_every_epoch_has_an_order_of_its_own(tiny_model, toy_task):
+    train = make_dataset(
+        toy_task, "train", tiny_model.tokenizer, target_length=12, batch_size=5
+    )
+    starts = []
+    watch = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda *_: starts.append(int(train.position.batch))
+    )
+    compiled(tiny_model).fit(train, epochs=3, callbacks=[watch], verbose=0)
+    assert starts == [0, 4, 8]
+
+
+def test_tune_writes_a_run_and_resumes_it(config, tmp_path):
+    first = tune(dataclasses.replace(config, steps=3), verbose=False)
+    assert first.steps == 3
+    result = tune(config, verbose=False)
+    whole = tune(
+        dataclasses.replace(config, output=str(tmp_path / "whole")),
+        verbose=False,
+    )
+    assert result.steps == whole.steps == 6
+    assert result.score == whole.score
+    np.testing.assert_array_equal(
+        read_prompt(result.prompt).prompt, read_prompt(whole.prompt).prompt
+    )
+    folder = tmp_path / "run"
+    with (folder / "history.csv").open(newline="") as file:
+        assert [r["step"] for r in csv.DictReader(file)] == ["3", "6"]
+    assert json.loads((folder / "result.json").read_text())["steps"] == 6
+    card = read_prompt(result.prompt).card
+    assert (card.task, card.score) == ("toy", result.score)
+    assert card.label_words == ("negative", "positive")
+
+
+def test_another_config_in_the_same_folder_is_refused(config):
+    tune(config, verbose=False)
+    other = dataclasses.replace(config, learning_rate=0.1)
+    with pytest.raises(ValueError, match=r"learning_rate=0\.3.*=0\.1"):
+        tune(other, verbose=False)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("task", "toyy", "Did you mean 'toy'"),
+        ("preset", "t5_1_1_nano_ml", "Did you mean 't5_1_1_nano_lm'"),
+        ("initial_prompt", "class_label", "Did you mean 'class_labels'"),
+        ("target_length", 3, "target"),
+    ],
+)
+def test_wrong_settings_are_refused_before_a_folder_is_made(
+    config, tmp_path, field, value, message
+):
+    with pytest.raises(ValueError, match=message):
+        tune(dataclasses.replace(config, **{field: value}), verbose=False)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("field", ["steps", "prompt_length", "batch_size"])
+def test_sizes_must_be_positive(config, field):
+    with pytest.raises(ValueError, match=f"`{field}` must be a positive"):
+        dataclasses.replace(config, **{field: 0})
+
+
+def test_a_truncated_checkpoint_is_refused(config, tmp_path):
+    tune(dataclasses.replace(config, steps=3), verbose=False)
+    path = tmp_path / "run" / "checkpoint.safetensors"
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(ValueError, match="not a complete checkpoint"):
+        tune(config, verbose=False)
+
+
+def test_checkpoints_of_another_prompt_length_are_refused(tiny_model, tmp_path):
+    checkpoint = PromptCheckpoint(tmp_path)
+    compiled(tiny_model).optimizer.build(tiny_model.trainable_variables)
+    checkpoint.set_model(tiny_model)
+    checkpoint.save()
+    longer = compiled(
+        type(tiny_model)(tiny_model.backbone, tiny_model.tokenizer, 4)
+    )
+    longer.optimizer.build(longer.trainable_variables)
+    with pytest.raises(ValueError, match="another base, prompt length"):
+        checkpoint.restore(longer)
+    with pytest.raises(ValueError, match="`every_steps` must be"):
+        PromptCheckpoint(tmp_path, every_steps=0)

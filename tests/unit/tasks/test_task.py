@@ -1,0 +1,229 @@
+"""What a Task promises, and how tasks are found by name."""
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from keras_prompt import tasks
+from keras_prompt.tasks.task import Task
+
+_ROWS = [
+    {"inputs": "good film", "targets": "positive"},
+    {"inputs": "fine film", "targets": "positive"},
+    {"inputs": "bad film", "targets": "negative"},
+]
+
+
+def _task(rows=None, **arguments):
+    defaults = {
+        "name": "films",
+        "source": tasks.RowsSource({"train": _ROWS if rows is None else rows}),
+        "labels": ("negative", "positive"),
+    }
+    return Task(**defaults | arguments)
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    """Tasks that a test registers are forgotten after it."""
+    monkeypatch.setattr(tasks, "_registered", {})
+
+
+def test_examples_are_the_rows_in_order():
+    assert _task().examples("train") == _ROWS
+
+
+def test_examples_keep_numbers_flags_and_lists_of_unequal_length():
+    rows = [
+        {"inputs": "a", "targets": "b", "n": 3, "w": 0.5, "ok": True,
+         "answers": ["x", "y"]},
+        {"inputs": "ä", "targets": "", "n": -1, "w": 2.0, "ok": False,
+         "answers": []},
+    ]  # fmt: skip
+    assert _task(rows, closed=False).examples("train") == rows
+
+
+def test_preprocessors_are_applied_in_order_and_the_train_ones_first():
+    import tensorflow as tf
+
+    def appended(word):
+        def append(row):
+            inputs = tf.strings.join([row["inputs"], word], separator=" ")
+            return row | {"inputs": inputs}
+
+        return lambda rows: rows.map(append)
+
+    rows = [{"inputs": "0", "targets": "positive"}]
+    task = _task(
+        source=tasks.RowsSource({"train": rows, "test": rows}),
+        train_preprocessors=[appended("1")],
+        preprocessors=[appended("2"), appended("3")],
+    )
+    assert task.examples("train")[0]["inputs"] == "0 1 2 3"
+    assert task.examples("test")[0]["inputs"] == "0 2 3"
+
+
+def test_an_unknown_split_is_refused():
+    with pytest.raises(ValueError, match="Unknown split 'trian'. Did you mean"):
+        _task().examples("trian")
+
+
+def test_rows_without_targets_are_refused():
+    with pytest.raises(ValueError, match="Missing: targets. Found: inputs, l"):
+        _task([{"inputs": "a", "label": "b"}]).examples("train")
+
+
+def test_targets_that_are_numbers_are_refused():
+    rows = [{"inputs": "a", "targets": 1}]
+    with pytest.raises(ValueError, match="'targets' .* must be text.*int64"):
+        _task(rows).examples("train")
+
+
+def test_no_rows_are_refused():
+    with pytest.raises(ValueError, match="no rows in split 'train'"):
+        _task([]).examples("train")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": ""}, "`name` must not be empty"),
+        ({"labels": "yes"}, "`labels` must be a sequence of words"),
+        ({"labels": ("yes", 1)}, "`labels` must be a sequence of words"),
+        ({"labels": ("yes", "yes")}, "must differ from each other"),
+        ({"labels": ()}, "For free text pass closed=False"),
+        ({"metrics": ()}, "`metrics` must hold at least one"),
+    ],
+)
+def test_a_task_that_cannot_work_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        _task(**arguments)
+
+
+def test_accuracy_of_the_text_is_the_default_metric():
+    outputs = ["positive", "negative", "negative"]
+    found = _task().evaluate(outputs, _ROWS)
+    assert found == {"accuracy": pytest.approx(200 / 3)}
+
+
+def test_evaluate_refuses_another_number_of_outputs():
+    with pytest.raises(ValueError, match="2 outputs and 3 examples"):
+        _task().evaluate(["positive", "negative"], _ROWS)
+
+
+def test_evaluate_refuses_nothing():
+    with pytest.raises(ValueError, match="0 outputs and 0 examples"):
+        _task().evaluate([], [])
+
+
+@pytest.mark.parametrize("extra", [{"targets": "<unk>"}, {"label": -1}])
+def test_evaluate_refuses_examples_without_labels(extra):
+    with pytest.raises(ValueError, match="no labels to compare with"):
+        _task().evaluate(["positive"], [_ROWS[0] | extra])
+
+
+def test_the_score_is_the_mean_of_the_metrics():
+    assert _task().score({"f1": 80.0, "accuracy": 70.0}) == 75.0
+
+
+def test_the_majority_is_the_most_frequent_target():
+    found = _task().majority(_ROWS)
+    assert found == {"accuracy": pytest.approx(200 / 3)}
+
+
+def test_an_open_task_has_no_majority():
+    assert _task(closed=False).majority(_ROWS) is None
+
+
+def test_names_are_sorted_and_hold_every_task_of_the_package():
+    names = tasks.names()
+    assert names == sorted(names)
+    assert {
+        "super_glue/boolq",
+        "super_glue/cb",
+        "super_glue/copa",
+        "super_glue/multirc",
+        "super_glue/record",
+        "super_glue/rte",
+        "super_glue/wic",
+        "super_glue/wsc",
+        "super_glue/axb",
+        "super_glue/axg",
+        "glue/mrpc",
+        "glue/qqp",
+        "glue/sst2",
+        "squad",
+    } <= set(names)
+
+
+def test_a_misspelt_name_is_answered_with_the_nearest():
+    with pytest.raises(ValueError, match="Did you mean 'super_glue/boolq'?"):
+        tasks.get("super_glue/bolq")
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_registered_task_is_found_and_may_be_registered_again(caplog):
+    first, second = _task(), _task()
+    assert tasks.register(first) is first
+    assert tasks.get("films") is first
+    assert "films" in tasks.names()
+    tasks.register(second)
+    assert tasks.get("films") is second
+    assert "'films' replaces one registered before" in caplog.text
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_task_of_the_package_cannot_be_replaced():
+    with pytest.raises(ValueError, match="Choose another name"):
+        tasks.register(_task(name="super_glue/cb"))
+
+
+@pytest.mark.usefixtures("registered")
+def test_only_a_task_can_be_registered():
+    with pytest.raises(ValueError, match="must be a Task"):
+        tasks.register("super_glue/cb")
+
+
+def test_a_data_dir_reaches_the_source_and_changes_nothing_else():
+    task = tasks.get("super_glue/rte", data_dir="/data")
+    assert task.source.folder == Path("/data/super_glue/rte/1.0.2")
+    default = tasks.get("super_glue/rte")
+    assert dataclasses.replace(task, source=default.source) == default
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_data_dir_for_rows_in_memory_is_refused():
+    tasks.register(_task())
+    with pytest.raises(ValueError, match="takes no `data_dir`"):
+        tasks.get("films", data_dir="/data")
+
+
+def _python(code):
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(tasks.__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_names_need_no_tensorflow():
+    code = (
+        "import sys; from keras_prompt import tasks; tasks.names();"
+        "print({'tensorflow', 't5', 'seqio'} & set(sys.modules))"
+    )
+    assert _python(code).stdout == "set()\n"
+
+
+def test_the_folder_is_not_importable_as_tasks():
+    import importlib.util
+
+    path = Path(tasks.__file__).resolve()
+    spec = importlib.util.spec_from_file_location("tasks", path)
+    module = importlib.util.module_from_spec(spec)
+    with pytest.raises(ImportError, match="Import keras_prompt.tasks"):
+        spec.loader.exec_module(module)
