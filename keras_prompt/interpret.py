@@ -28,7 +28,16 @@ def nearest_pieces(
 
     Returns:
         P lists of `count` pairs of entry and cosine, the nearest first.
+
+    Raises:
+        ValueError: the prompt is for a model of another width.
     """
+    if prompt.shape[1] != embedding_table.shape[1]:
+        raise ValueError(
+            f"The prompt has vectors of {prompt.shape[1]} numbers, this "
+            f"model's are of {embedding_table.shape[1]}: it is not the "
+            "prompt's base."
+        )
     table = embedding_table[: tokenizer.vocabulary_size]
     cosines = _unit_rows(prompt) @ _unit_rows(table).T
     nearest = np.argsort(-cosines, axis=1)[:, :count]

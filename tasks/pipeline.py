@@ -153,7 +153,10 @@ def _check_targets(task: Task, split: str, examples: Sequence[Example]) -> None:
         )
     if task.closed:
         labels = dict.fromkeys(task.labels)
-        for row in examples:
-            lookup(
-                f"label in '{split}' of '{task.name}'", row["targets"], labels
-            )
+        for number, row in enumerate(examples):
+            try:
+                lookup("label", row["targets"], labels)
+            except ValueError as error:
+                raise ValueError(
+                    f"Row {number} of '{split}' of task '{task.name}': {error}"
+                ) from None

@@ -10,9 +10,10 @@ import dataclasses
 import io
 import os
 import shutil
+import sys
 import tempfile
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -227,7 +228,7 @@ def _generate(
     config = tfds.download.DownloadConfig(try_download_gcs=False)
     try:
         # tfds prints that it downloads, which it does not.
-        with contextlib.redirect_stdout(io.StringIO()):
+        with _progress_bars(), contextlib.redirect_stdout(io.StringIO()):
             builder.download_and_prepare(download_config=config)
     except OSError:  # a full disk and the like speaks for itself
         raise
@@ -241,6 +242,21 @@ def _generate(
     for split, path in by_split.items():
         if not builder.info.splits[split].num_examples:
             raise ValueError(f"There are no rows in {path}.")
+
+
+@contextlib.contextmanager
+def _progress_bars() -> Iterator[None]:
+    """Shows tfds' progress bars on a terminal, not in a file."""
+    import tensorflow_datasets as tfds
+
+    is_shown = sys.stderr.isatty()
+    if not is_shown:
+        tfds.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if not is_shown:
+            tfds.enable_progress_bar()
 
 
 def _local_files(staged: Path) -> Any:

@@ -5,7 +5,7 @@ import dataclasses
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 _LOGGER = logging.getLogger("keras_prompt")
+_PROBE_SECONDS = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,10 +116,15 @@ class TfdsSource:
         return builder
 
     def _download(self) -> None:
+        builder = self.builder()
+        make_manager = builder._make_download_manager
+        builder._make_download_manager = lambda **arguments: _probing(
+            make_manager(**arguments)
+        )
         try:
             # tfds prints its progress; results alone go to standard output.
             with contextlib.redirect_stdout(sys.stderr):
-                self.builder().download_and_prepare()
+                builder.download_and_prepare()
         except Exception as error:
             reason = " ".join(str(error).split())[:200]
             raise FileNotFoundError(
@@ -126,3 +132,23 @@ class TfdsSource:
                 f"cannot be downloaded ({type(error).__name__}: {reason})."
                 + prepared.advice(self.name)
             ) from error
+
+
+def _probing(manager: Any) -> Any:
+    """A download manager that asks for an address once before it downloads.
+
+    tfds' own tries ten times, for minutes, where there is no network.
+    """
+    import requests
+
+    def asked_first(download: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def probe_and_download(urls: Any) -> Any:
+            url = next(iter(urls.values())) if isinstance(urls, dict) else urls
+            requests.head(url, timeout=_PROBE_SECONDS, allow_redirects=True)
+            return download(urls)
+
+        return probe_and_download
+
+    manager.download = asked_first(manager.download)
+    manager.download_and_extract = asked_first(manager.download_and_extract)
+    return manager

@@ -69,6 +69,12 @@ def test_each_dependency_is_pinned_for_make_within_its_bounds(options):
         ), line
 
 
+@pytest.mark.parametrize("name", ["runtime", "dev", "demo", "parity"])
+def test_every_requirement_is_one_version(name):
+    for line in _lines((ROOT / f"requirements/{name}.txt").read_text()):
+        assert line.startswith("#") or re.fullmatch(r"[\w.-]+==[\w.]+", line)
+
+
 @pytest.mark.parametrize("name", ["tfds-nightly", "transformers", "torch"])
 def test_make_installs_no_oracle_and_no_second_tfds(name):
     pins = (ROOT / "requirements/runtime.txt").read_text()

@@ -18,7 +18,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Exports from the run's checkpoint, finished or not."""
+    """Exports from the run's checkpoint, finished or not.
+
+    Raises:
+        FileNotFoundError: the folder holds no run.
+        ValueError: the run has no checkpoint yet, or a damaged one.
+        OSError: the destination cannot be written.
+    """
     from keras_prompt.cli.quiet import import_tensorflow
 
     import_tensorflow()
@@ -37,13 +43,16 @@ def run(options: argparse.Namespace) -> None:
     if not steps:
         raise ValueError(f"{options.run_folder} has no checkpoint yet.")
     best = None if options.last else model.best
-    task = tasks.get(config.task)
+    # A task that a program registered is not known here; its prompt is the
+    # same.
+    is_known = config.task in tasks.names()
+    task = tasks.get(config.task) if is_known else None
     size = export_prompt(
         model,
         options.destination,
         prompt=best.prompt if best else None,
         task=config.task,
-        label_words=task.labels if task.closed else (),
+        label_words=task.labels if task and task.closed else (),
         steps=best.step if best else steps,
         seed=config.seed,
         score=best.score if best else None,

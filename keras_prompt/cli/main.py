@@ -5,6 +5,10 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
+
+from keras_prompt.registry import lookup
+from keras_prompt.version import __version__
 
 # Module and one line of help; modules import TensorFlow only when they run.
 _VERBS = {
@@ -13,39 +17,63 @@ _VERBS = {
     "predict": "answer texts with a prompt",
     "export": "export a run's prompt",
     "inspect": "show a prompt's card and nearest words",
-    "tasks": "list tasks, or prepare their data from local files",
-    "models": "list models",
+    "tasks": "list tasks, show one, or prepare its data from local files",
+    "models": "list models, or show one",
     "pretrain": "make a T5 from plain text",
     "adapt": "LM-adapt a T5, so that it takes prompts",
 }
+_USERS_ERROR = 1
+_WRONG_ARGUMENTS = 2
 _INTERRUPTED = 130  # the shell's convention: 128 + SIGINT
 
 
+class _Parser(argparse.ArgumentParser):
+    """Answers wrong arguments with one line, without the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        line = f"{self.prog}: error: {message} (see {self.prog} --help)\n"
+        self.exit(_WRONG_ARGUMENTS, line)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code."""
-    options = _parser().parse_args(arguments)
+    """Runs the command; returns its exit code.
+
+    Raises:
+        SystemExit: after --help, --version or wrong arguments.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = _parse(given)
     # TensorFlow reads these when it is imported.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     try:
         options.run(options)
+        sys.stdout.flush()
     except KeyboardInterrupt as interrupt:
-        reason = str(interrupt) or "interrupted"
-        print(f"keras-prompt: {reason}", file=sys.stderr)
-        return _INTERRUPTED
+        return _fail(str(interrupt) or "interrupted", _INTERRUPTED)
     except BrokenPipeError:
+        # The reader (head, less) has enough. Python flushes once more on its
+        # way out; that must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, OSError) as error:
-        print(f"keras-prompt: error: {error}", file=sys.stderr)
-        return 1
+        return _fail(f"error: {' '.join(str(error).split())}", _USERS_ERROR)
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _fail(line: str, code: int) -> int:
+    print(f"keras-prompt: {line}", file=sys.stderr)
+    return code
+
+
+def _parse(given: list[str]) -> argparse.Namespace:
+    parser = _Parser(
         prog="keras-prompt",
         description="Prompt tuning: one frozen T5, one small matrix a task.",
+        epilog="keras-prompt VERB --help shows a verb's options and an "
+        "example.",
     )
+    parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(metavar="VERB", required=True)
     for verb, help_line in _VERBS.items():
         module = importlib.import_module(f"keras_prompt.cli.{verb}")
@@ -57,7 +85,12 @@ def _parser() -> argparse.ArgumentParser:
         )
         module.add_arguments(sub)
         sub.set_defaults(run=module.run)
-    return parser
+    if given and not given[0].startswith("-"):
+        try:
+            lookup("verb", given[0], _VERBS)
+        except ValueError as error:
+            parser.error(str(error))
+    return parser.parse_args(given)
 
 
 if __name__ == "__main__":

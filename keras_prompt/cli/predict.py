@@ -3,8 +3,15 @@
 import argparse
 import json
 import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from keras_prompt.cli.loading import add_model_arguments, load_model
+from keras_prompt.cli.progress import progress_bar
+
+if TYPE_CHECKING:
+    from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
+    from keras_prompt.prompt_files import PromptCard
 
 EXAMPLE = (
     'keras-prompt predict --prompt runs/sst2/prompt "sentence: A delight."'
@@ -16,31 +23,55 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
     add = parser.add_argument
     add("texts", nargs="*", help="inputs; none reads lines of standard input")
-    add(
-        "--method",
-        choices=["generate", "rank"],
-        default="generate",
-        help="rank chooses among the prompt's label words",
-    )
     add("--json", action="store_true", help="one JSON object a line")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Prints one output a text."""
-    texts = options.texts or [line.strip() for line in sys.stdin]
-    model, card = load_model(options)
-    size, length = options.batch_size, options.input_length
-    if options.method == "generate":
-        outputs = model.generate(
-            texts, options.target_length, size, input_length=length
+    """Prints one output a text, batch by batch.
+
+    Raises:
+        ValueError: there are no texts, or no label words to rank.
+    """
+    texts = options.texts or [line.rstrip("\n") for line in sys.stdin]
+    if not texts:
+        raise ValueError(
+            "There is nothing to answer: give texts, or lines on standard "
+            "input."
         )
-    elif card.label_words:
-        scores = model.rank(texts, card.label_words, size, length)
-        outputs = [card.label_words[best] for best in scores.argmax(axis=1)]
-    else:
+    model, card = load_model(options)
+    if options.method == "rank" and not card.label_words:
         raise ValueError(
             "The prompt's card has no label words; use --method generate."
         )
+    size = options.batch_size
+    # A bar beside the answers themselves would only disturb them.
+    is_shown = len(texts) > size and not sys.stdout.isatty()
+    with progress_bar("texts", len(texts), is_shown=is_shown) as advance:
+        for start in range(0, len(texts), size):
+            batch = texts[start : start + size]
+            _print_answers(batch, _answer(model, card, batch, options), options)
+            advance(len(batch))
+
+
+def _answer(
+    model: "PromptTunedT5",
+    card: "PromptCard",
+    texts: Sequence[str],
+    options: argparse.Namespace,
+) -> list[str]:
+    size, length = options.batch_size, options.input_length
+    if options.method == "generate":
+        return model.generate(
+            texts, options.target_length, size, input_length=length
+        )
+    scores = model.rank(texts, card.label_words, size, length)
+    return [card.label_words[best] for best in scores.argmax(axis=1)]
+
+
+def _print_answers(
+    texts: Sequence[str], outputs: Sequence[str], options: argparse.Namespace
+) -> None:
     for text, output in zip(texts, outputs, strict=True):
         row = {"input": text, "output": output}
         print(json.dumps(row, ensure_ascii=False) if options.json else output)
+    sys.stdout.flush()

@@ -5,20 +5,26 @@ import dataclasses
 import json
 from typing import Any
 
+from keras_prompt.cli.arguments import (
+    natural_number,
+    positive_integer,
+    positive_number,
+)
+
 EXAMPLE = (
     "keras-prompt pretrain corpus/*.txt.xz --vocabulary spiece.model "
     "--output runs/nano --steps 10000"
 )
-_SIZES = (
-    "vocab_size",
-    "d_model",
-    "d_kv",
-    "d_ff",
-    "num_heads",
-    "num_encoder_layers",
-    "num_decoder_layers",
-    "warmup_steps",
-)
+_SIZES = {
+    "vocab_size": "rows of the embedding table (8128)",
+    "d_model": "width (192)",
+    "d_kv": "width of a head (64)",
+    "d_ff": "width of the feed-forward layers (512)",
+    "num_heads": "attention heads (3)",
+    "num_encoder_layers": "blocks (4)",
+    "num_decoder_layers": "blocks (2)",
+    "warmup_steps": "steps before the rate falls (10000)",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,8 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--vocabulary", required=True, help="a spiece.model file"
     )
     add_run_arguments(parser)
-    for size in _SIZES:
-        parser.add_argument("--" + size.replace("_", "-"), type=int)
+    for field, help_line in _SIZES.items():
+        option = "--" + field.replace("_", "-")
+        parser.add_argument(option, type=positive_integer, help=help_line)
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,13 +43,16 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("texts", nargs="+", help="text files: plain, .gz or .xz")
     add("--output", required=True, help="folder of the run")
-    add("--steps", type=int, help="optimizer steps (10000)")
-    add("--evaluate-every", type=int, help="steps; also checkpoints (250)")
-    add("--batch-size", type=int, help="packed rows a step (32)")
-    add("--input-length", type=int, help="tokens of a row (256)")
-    add("--learning-rate", type=float, help="constant")
+    for option, help_line in (
+        ("--steps", "optimizer steps (10000)"),
+        ("--evaluate-every", "steps; also checkpoints (250)"),
+        ("--batch-size", "packed rows a step (32)"),
+        ("--input-length", "tokens of a row (256)"),
+    ):
+        add(option, type=positive_integer, help=help_line)
+    add("--learning-rate", type=positive_number, help="constant")
     add("--dtype", help="mixed_bfloat16 (default), float32")
-    add("--seed", type=int, help="of weights and data (0)")
+    add("--seed", type=natural_number, help="of weights and data (0)")
     add("--json", action="store_true", help="print the result as JSON")
 
 
@@ -52,7 +62,13 @@ def run(options: argparse.Namespace) -> None:
 
 
 def run_pretraining(options: argparse.Namespace, **fixed: Any) -> None:
-    """Runs with the options given and some that the verb fixes."""
+    """Runs with the options given and some that the verb fixes.
+
+    Raises:
+        FileNotFoundError: a text, the vocabulary or the base is absent.
+        ValueError: a setting is wrong, or a file is not what it should be.
+        KeyboardInterrupt: the run can go on from its last validation.
+    """
     from keras_prompt.cli.quiet import import_tensorflow
 
     import_tensorflow()
@@ -66,7 +82,12 @@ def run_pretraining(options: argparse.Namespace, **fixed: Any) -> None:
         if name in names and value is not None
     }
     given["texts"] = tuple(given["texts"])
-    result = pretrain(PretrainConfig(**given, **fixed))
+    try:
+        result = pretrain(PretrainConfig(**given, **fixed))
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            "stopped; the same command goes on from the last validation"
+        ) from None
     if options.json:
         print(json.dumps(result))
     else:

@@ -4,6 +4,13 @@ import argparse
 import dataclasses
 import json
 
+from keras_prompt.cli.arguments import (
+    natural_number,
+    positive_integer,
+    positive_number,
+    probability,
+)
+
 EXAMPLE = (
     "keras-prompt tune super_glue/rte --preset t5_1_1_nano_lm "
     "--output runs/rte --steps 500 --evaluate-every 100"
@@ -16,33 +23,50 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("task", help="a task's name; `keras-prompt tasks` lists them")
     add("--preset", required=True, help="model name or checkpoint folder")
     add("--output", required=True, help="folder of the run")
-    add("--prompt-length", type=int, help="vectors in the prompt (100)")
     add(
         "--initial-prompt",
         help="class_labels (default), sampled_vocab, random_uniform, or a path",
     )
-    add("--steps", type=int, help="optimizer steps (30000)")
-    add("--evaluate-every", type=int, help="steps (1000)")
-    add("--checkpoint-every", type=int, help="steps (100)")
-    add("--batch-size", type=int, help="rows a step (32)")
-    add("--learning-rate", type=float, help="constant (0.3)")
+    for option, help_line in (
+        ("--prompt-length", "vectors in the prompt (100)"),
+        ("--steps", "optimizer steps (30000)"),
+        ("--evaluate-every", "steps (1000)"),
+        ("--checkpoint-every", "steps (100)"),
+        ("--batch-size", "rows a step (32)"),
+        ("--input-length", "tokens; longer is cut (512)"),
+        ("--target-length", "tokens; longer is refused (16)"),
+        ("--evaluation-limit", "rows to evaluate on (all)"),
+    ):
+        add(option, type=positive_integer, help=help_line)
+    add("--learning-rate", type=positive_number, help="constant (0.3)")
     add("--step-offset", type=int, help="of Adafactor's step (0)")
-    add("--input-length", type=int, help="tokens; longer is cut (512)")
-    add("--target-length", type=int, help="tokens; longer is refused (16)")
-    add("--dropout-rate", type=float, help="while training (0)")
+    add("--dropout-rate", type=probability, help="while training (0)")
     add("--method", choices=["generate", "rank"], help="of evaluation")
-    add("--evaluation-limit", type=int, help="rows to evaluate on (all)")
     add("--split", help="to evaluate on (validation)")
-    add("--dtype", help="float32, bfloat16 or mixed_bfloat16")
-    add("--seed", type=int, help="of initial prompt and data order (0)")
+    add("--dtype", help="float32 (default), bfloat16 or mixed_bfloat16")
+    add(
+        "--seed",
+        type=natural_number,
+        help="of initial prompt and data order (0)",
+    )
     add("--data-dir", help="of TensorFlow Datasets")
     add("--json", action="store_true", help="print the result as JSON")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Tunes, and says what came of it."""
-    from keras_prompt.cli.quiet import import_tensorflow
+    """Tunes, and says what came of it.
 
+    Raises:
+        ValueError: a name is unknown, or a setting is wrong.
+        FileNotFoundError: the data or the model is absent.
+        KeyboardInterrupt: after saving.
+    """
+    from keras_prompt import tasks
+    from keras_prompt.cli.quiet import import_tensorflow
+    from keras_prompt.models.t5.presets import find_checkpoint
+
+    tasks.get(options.task)  # both before TensorFlow takes its seconds
+    find_checkpoint(options.preset)
     import_tensorflow()
     from keras_prompt.training.config import TuneConfig
     from keras_prompt.training.tune import tune

@@ -1,6 +1,7 @@
 """Scores a model on a task while it trains, and keeps the best prompt."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -53,6 +54,7 @@ def evaluate_examples(
     batch_size: int = 32,
     input_length: int = 512,
     target_length: int = 32,
+    progress: Callable[[int], None] = lambda rows: None,
 ) -> Evaluation:
     """Runs a model over text-to-text rows and scores its outputs.
 
@@ -65,6 +67,7 @@ def evaluate_examples(
         batch_size: rows at a time; changes no result.
         input_length: longer inputs are cut, EOS kept.
         target_length: the most tokens to write.
+        progress: told the number of rows after every batch.
 
     Raises:
         ValueError: an unknown method, or "rank" for a task of free text.
@@ -73,19 +76,24 @@ def evaluate_examples(
         raise ValueError(
             f"`method` must be one of {_METHODS}. Received: method={method!r}"
         )
-    texts = [example["inputs"] for example in examples]
-    if method == "generate":
-        outputs = model.generate(
-            texts, target_length, batch_size, input_length=input_length
-        )
-    elif task.closed:
-        scores = model.rank(texts, task.labels, batch_size, input_length)
-        outputs = [task.labels[best] for best in scores.argmax(axis=1)]
-    else:
+    if method == "rank" and not task.closed:
         raise ValueError(
             f"Task '{task.name}' has free-text outputs; `method='rank'` needs "
             "a closed list of labels. Use method='generate'."
         )
+
+    outputs: list[str] = []
+    for start in range(0, len(examples), batch_size):
+        batch = examples[start : start + batch_size]
+        texts = [example["inputs"] for example in batch]
+        if method == "generate":
+            outputs += model.generate(
+                texts, target_length, batch_size, input_length=input_length
+            )
+        else:
+            scores = model.rank(texts, task.labels, batch_size, input_length)
+            outputs += [task.labels[best] for best in scores.argmax(axis=1)]
+        progress(len(batch))
     metrics = task.evaluate(outputs, examples)
     prompt = model.prompt.embeddings.numpy()
     return Evaluation(

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 import rich.console
+import rich.markup  # tfds patches imports while the bar's thread runs
 import rich.progress
 import rich.text
 

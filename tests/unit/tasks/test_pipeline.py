@@ -101,8 +101,8 @@ def test_a_target_too_long_is_refused_with_the_length_to_pass():
     task = _task([("9", "8 7"), ("9", "8 7 6 5"), ("9", "8 7 6")])
     with pytest.raises(
         ValueError,
-        match="2 of 3 targets are longer than target_length=3; the longest "
-        "has 5 tokens. Pass target_length=5.",
+        match=r"2 of 3 targets are longer than target_length=3; the longest "
+        r"has 5 tokens\. Pass target_length=5\.",
     ):
         make_dataset(task, "train", NumberTokenizer(), target_length=3)
     assert make_dataset(task, "train", NumberTokenizer(), target_length=5)
@@ -120,7 +120,8 @@ def test_a_label_that_is_not_the_tasks_is_refused():
     task = Task("words", source, labels=("no", "yes"))
     with pytest.raises(
         ValueError,
-        match="Unknown label in 'train' of 'words' 'ye'. Did you mean 'yes'?",
+        match=r"Row 1 of 'train' of task 'words': Unknown label 'ye'\. Did you "
+        r"mean 'yes'\?",
     ):
         make_dataset(task, "train", NumberTokenizer())
 
@@ -129,7 +130,7 @@ def test_a_label_that_is_not_the_tasks_is_refused():
 def test_a_split_without_labels_is_refused(extra):
     rows = [{"inputs": "9", "targets": "8"} | extra]
     task = Task("numbers", tasks.RowsSource({"test": rows}), closed=False)
-    with pytest.raises(ValueError, match="Split 'test' .* without labels"):
+    with pytest.raises(ValueError, match=r"Split 'test' .* without labels"):
         make_dataset(task, "test", NumberTokenizer())
 
 
@@ -181,8 +182,8 @@ def test_every_row_comes_once_in_an_epoch_and_epochs_differ(length_buckets):
     )
     numbers = _row_numbers(_batches(dataset, 12))
     first, second = numbers[:6], numbers[6:]
-    assert sorted(sum(first, [])) == list(range(23))
-    assert sorted(sum(second, [])) == list(range(23))
+    assert sorted(itertools.chain(*first)) == list(range(23))
+    assert sorted(itertools.chain(*second)) == list(range(23))
     assert first != second
 
 
@@ -323,7 +324,7 @@ def test_only_train_is_shuffled_unless_asked():
         dataset = make_dataset(
             _task(pairs, split), split, NumberTokenizer(), **arguments
         )
-        return sum(_row_numbers(_batches(dataset)), [])
+        return [*itertools.chain(*_row_numbers(_batches(dataset)))]
 
     in_order = list(range(23))
     assert numbers("validation") == in_order

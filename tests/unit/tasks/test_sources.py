@@ -82,7 +82,7 @@ def test_a_missing_column_is_refused(tmp_path):
     source = _file(
         tmp_path, "d.csv", "text,lable\na,b\n", columns={"targets": "label"}
     )
-    with pytest.raises(ValueError, match="no column 'label'. Found: text, la"):
+    with pytest.raises(ValueError, match=r"no column 'label'. Found: text, la"):
         source.dataset("train")
 
 

@@ -67,18 +67,20 @@ def test_preprocessors_are_applied_in_order_and_the_train_ones_first():
 
 
 def test_an_unknown_split_is_refused():
-    with pytest.raises(ValueError, match="Unknown split 'trian'. Did you mean"):
+    with pytest.raises(
+        ValueError, match=r"Unknown split 'trian'. Did you mean"
+    ):
         _task().examples("trian")
 
 
 def test_rows_without_targets_are_refused():
-    with pytest.raises(ValueError, match="Missing: targets. Found: inputs, l"):
+    with pytest.raises(ValueError, match=r"Missing: targets. Found: inputs, l"):
         _task([{"inputs": "a", "label": "b"}]).examples("train")
 
 
 def test_targets_that_are_numbers_are_refused():
     rows = [{"inputs": "a", "targets": 1}]
-    with pytest.raises(ValueError, match="'targets' .* must be text.*int64"):
+    with pytest.raises(ValueError, match=r"'targets' .* must be text.*int64"):
         _task(rows).examples("train")
 
 
@@ -160,7 +162,7 @@ def test_names_are_sorted_and_hold_every_task_of_the_package():
 
 
 def test_a_misspelt_name_is_answered_with_the_nearest():
-    with pytest.raises(ValueError, match="Did you mean 'super_glue/boolq'?"):
+    with pytest.raises(ValueError, match=r"Did you mean 'super_glue/boolq'?"):
         tasks.get("super_glue/bolq")
 
 
@@ -225,5 +227,5 @@ def test_the_folder_is_not_importable_as_tasks():
     path = Path(tasks.__file__).resolve()
     spec = importlib.util.spec_from_file_location("tasks", path)
     module = importlib.util.module_from_spec(spec)
-    with pytest.raises(ImportError, match="Import keras_prompt.tasks"):
+    with pytest.raises(ImportError, match=r"Import keras_prompt.tasks"):
         spec.loader.exec_module(module)

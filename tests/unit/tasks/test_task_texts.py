@@ -146,7 +146,7 @@ def test_multirc_keeps_the_question_that_an_answer_belongs_to():
 
 def test_wsc_trains_only_where_the_noun_is_the_referent():
     row = {"idx": 7} | _CASES["super_glue/wsc"][0] | {"label": 0}
-    with pytest.raises(ValueError, match="Split 'train' .* has no rows"):
+    with pytest.raises(ValueError, match=r"Split 'train' .* has no rows"):
         _examples("super_glue/wsc", row, "train")
     (example,) = _examples("super_glue/wsc", row, "validation")
     assert (example["targets"], example["label"]) == ("Tom", 0)

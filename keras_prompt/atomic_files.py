@@ -1,0 +1,115 @@
+"""Puts files and folders in their place whole, or not at all."""
+
+import contextlib
+import ctypes
+import os
+import re
+import shutil
+from pathlib import Path
+
+_AT_CURRENT_FOLDER = -100  # linux/fcntl.h: AT_FDCWD
+_EXCHANGE = 2  # linux/fs.h: RENAME_EXCHANGE
+
+
+def partial_path(path: Path) -> Path:
+    """A name beside `path` for what is not yet whole.
+
+    What processes that were killed left under such names is removed.
+    """
+    stem = f".{path.name}.partial-"
+    for entry in path.parent.iterdir():
+        if re.fullmatch(re.escape(stem) + r"\d+", entry.name):
+            process = int(entry.name.removeprefix(stem))
+            if process == os.getpid() or not _is_running(process):
+                remove(entry)
+    return path.parent / f"{stem}{os.getpid()}"
+
+
+def write_file(path: Path, content: bytes | str) -> None:
+    """Replaces a file in one step; a crash leaves the old one or the new.
+
+    Raises:
+        OSError: it cannot be written; the old one, if any, is unharmed.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = partial_path(path)
+        try:
+            partial.write_bytes(data)
+            _sync(partial)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+        _sync(path.parent)
+    except OSError as error:
+        reason = error.strerror or error
+        raise OSError(f"{path} cannot be written: {reason}.") from error
+
+
+def replace_folder(new: Path, folder: Path) -> None:
+    """Puts `new` in the place of `folder`, which afterwards is gone.
+
+    There is a whole folder at that place at every moment where the system can
+    exchange two paths (Linux), and for all but the moment between two renames
+    elsewhere.
+
+    Args:
+        new: in the same file system.
+        folder: may be absent.
+
+    Raises:
+        OSError: it cannot be done; `folder` is as it was.
+    """
+    for path in (new, *new.rglob("*")):
+        _sync(path)
+    if not folder.exists():
+        new.rename(folder)
+    elif _exchange(new, folder):
+        remove(new)
+    else:
+        old = new.with_name(f"{new.name}-old")
+        folder.rename(old)
+        try:
+            new.rename(folder)
+        except OSError:
+            old.rename(folder)
+            raise
+        remove(old)
+    _sync(folder.parent)
+
+
+def remove(path: Path) -> None:
+    """Removes a file or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Waits until a file, or a folder's list of names, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Swaps two paths in one step; False where that cannot be done."""
+    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)
+    if renameat2 is None:
+        return False
+    here = _AT_CURRENT_FOLDER
+    names = os.fsencode(first), os.fsencode(second)
+    return renameat2(here, names[0], here, names[1], _EXCHANGE) == 0
+
+
+def _is_running(process: int) -> bool:
+    with contextlib.suppress(PermissionError):
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return False
+    return True

@@ -1,0 +1,156 @@
+"""The command: what it prints, and how it fails."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from keras_prompt.cli import main as cli
+from keras_prompt.export.prompt import export_prompt
+from keras_prompt.models.checkpoints import hugging_face
+
+
+@pytest.fixture(autouse=True)
+def _keep_stderr(monkeypatch):
+    """The quiet import would turn pytest's own streams away."""
+    monkeypatch.setattr(
+        "keras_prompt.cli.quiet.import_tensorflow", lambda: None
+    )
+
+
+@pytest.fixture
+def preset(tiny_model, tmp_path):
+    folder = tmp_path / "tiny"
+    backbone = tiny_model.backbone
+    hugging_face.write(
+        folder,
+        backbone.config,
+        lambda name: backbone.weight(name).numpy(),
+        tiny_model.tokenizer.model_proto,
+    )
+    return str(folder)
+
+
+@pytest.fixture
+def prompt(tiny_model, tmp_path):
+    folder = tmp_path / "prompt"
+    export_prompt(
+        tiny_model, folder, label_words=("positive", "negative"), task="x"
+    )
+    return str(folder)
+
+
+def run(capsys, *arguments):
+    code = cli.main(arguments)
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_every_verb_has_an_example(capsys):
+    for verb in cli._VERBS:
+        with pytest.raises(SystemExit, match="0"):
+            cli.main([verb, "--help"])
+        assert f"example: keras-prompt {verb}" in capsys.readouterr().out
+
+
+def test_models_and_tasks_are_listed(capsys):
+    code, out, _ = run(capsys, "models", "--json")
+    rows = {row["name"]: row for row in json.loads(out)}
+    assert code == 0
+    assert rows["t5_1_1_xxl_lm100k"]["parameters"] == 11_135_332_352
+    assert rows["t5_1_1_nano_lm"]["ships"]
+    code, out, _ = run(capsys, "tasks", "--json")
+    assert {"super_glue/boolq", "glue/sst2", "squad"} <= set(json.loads(out))
+
+
+def test_predict_answers_each_text(capsys, preset, prompt):
+    code, out, _ = run(
+        capsys,
+        "predict",
+        "--preset",
+        preset,
+        "--prompt",
+        prompt,
+        "--method",
+        "rank",
+        "--json",
+        "a film",
+        "a dull film",
+    )
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
+    assert [row["input"] for row in rows] == ["a film", "a dull film"]
+    assert {row["output"] for row in rows} <= {"positive", "negative"}
+
+
+def test_inspect_shows_card_size_and_neighbours(
+    capsys, preset, prompt, tiny_model
+):
+    code, out, _ = run(capsys, "inspect", prompt, "--preset", preset)
+    assert code == 0
+    rms = float(np.sqrt(np.mean(np.square(tiny_model.prompt.embeddings))))
+    assert f"{rms:.6f}"[:7] in out
+    assert "nearest vocabulary" in out
+    code, out, _ = run(capsys, "inspect", prompt, "--json")
+    assert json.loads(out)["prompt_length"] == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["predict", "--prompt", "nowhere", "x"],
+            "No prompt folder at nowhere",
+        ),
+        (
+            ["tune", "super_glue/bolq", "--preset", "p", "--output", "o"],
+            "Did you mean 'super_glue/boolq'",
+        ),
+        (["export", "nowhere", "there"], "nowhere holds no run"),
+        (
+            ["pretrain", "a.txt", "--vocabulary", "v", "--output", "o"],
+            "No vocabulary at v",
+        ),
+        (
+            ["adapt", "a.txt", "--base", "b", "--output", "o"],
+            "b has no config.json",
+        ),
+    ],
+)
+def test_a_users_error_is_one_line_and_an_exit_code(
+    capsys, arguments, message, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(capsys, *arguments)
+    assert (code, out) == (1, "")
+    assert err.startswith("keras-prompt: error: ")
+    assert message in err
+    assert len(err.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_process_prints_no_chatter(preset, prompt):
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "keras_prompt.cli.main",
+            "predict",
+            "--preset",
+            preset,
+            "--prompt",
+            prompt,
+            "--method",
+            "rank",
+            "a film",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={k: v for k, v in os.environ.items() if not k.startswith("TF_")},
+    )
+    assert done.stdout.strip() in ("positive", "negative")
+    assert done.stderr == ""

@@ -1,0 +1,268 @@
+"""Each verb on a model of two layers: what it prints and what it leaves."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from keras_prompt import tasks
+from keras_prompt.cli import main as cli
+from keras_prompt.models.checkpoints import hugging_face
+
+ROWS = [
+    {"inputs": "the film is a delight", "targets": "positive"},
+    {"inputs": "a dull and tedious film", "targets": "negative"},
+    {"inputs": "the cast is wonderful", "targets": "positive"},
+]
+
+
+@pytest.fixture(autouse=True)
+def _keep_stderr(monkeypatch):
+    """The quiet import would turn pytest's own streams away."""
+    monkeypatch.setattr(
+        "keras_prompt.cli.quiet.import_tensorflow", lambda: None
+    )
+
+
+@pytest.fixture
+def task(monkeypatch):
+    monkeypatch.setattr(tasks, "_registered", {})
+    return tasks.register(
+        tasks.Task(
+            "films",
+            tasks.RowsSource({"train": ROWS, "validation": ROWS}),
+            labels=("positive", "negative"),
+        )
+    )
+
+
+@pytest.fixture
+def preset(tiny_model, tmp_path):
+    folder = tmp_path / "tiny"
+    hugging_face.write(
+        folder,
+        tiny_model.backbone.config,
+        lambda name: tiny_model.backbone.weight(name).numpy(),
+        tiny_model.tokenizer.model_proto,
+    )
+    return str(folder)
+
+
+@pytest.fixture
+def tune(task, preset, tmp_path):
+    """Arguments of a run of two steps on `task`."""
+    return [
+        *("tune", task.name, "--preset", preset),
+        *("--output", str(tmp_path / "run"), "--steps", "2"),
+        *("--evaluate-every", "1", "--prompt-length", "2"),
+        *("--batch-size", "2", "--target-length", "16"),
+    ]
+
+
+def run(capsys, *arguments):
+    code = cli.main(arguments)
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_a_tuned_prompt_can_be_evaluated_exported_and_inspected(
+    capsys, tune, preset, tmp_path
+):
+    code, out, _ = run(capsys, *tune, "--json")
+    result = json.loads(out)
+    assert code == 0
+    assert result["steps"] == 2
+    assert result["majority"] == {"accuracy": pytest.approx(200 / 3)}
+
+    model = ("--prompt", result["prompt"], "--preset", preset)
+    code, out, _ = run(capsys, "evaluate", *model, "--method", "rank", "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert (found["task"], found["split"], found["rows"]) == (
+        "films",
+        "validation",
+        3,
+    )
+    assert found["illegal_share"] == 0
+
+    exported = str(tmp_path / "exported")
+    code, out, _ = run(capsys, "export", str(tmp_path / "run"), exported)
+    assert code == 0
+    code, out, _ = run(capsys, "inspect", exported, "--preset", preset)
+    assert code == 0
+    assert "label_words     positive, negative" in out
+
+    # The same command again has nothing left to do and says the same, but
+    # for a SavedModel's own ids, which take a byte more or less.
+    again = json.loads(run(capsys, *tune, "--json")[1])
+    assert again | {"prompt_bytes": 0} == result | {"prompt_bytes": 0}
+
+
+def test_a_limit_takes_rows_from_the_front(capsys, tune, preset):
+    prompt = json.loads(run(capsys, *tune, "--json")[1])["prompt"]
+    arguments = ("--prompt", prompt, "--preset", preset, "--limit", "1")
+    found = json.loads(run(capsys, "evaluate", *arguments, "--json")[1])
+    assert found["rows"] == 1
+    assert found["majority"] == {"accuracy": 100}
+
+
+def test_another_setting_in_the_same_folder_is_refused(capsys, tune):
+    run(capsys, *tune)
+    code, _, err = run(capsys, *tune, "--learning-rate", "0.1")
+    assert code == 1
+    assert "holds a run with learning_rate=0.3" in err
+    assert len(err.splitlines()) == 1
+
+
+def test_predict_reads_lines_and_refuses_none(
+    capsys, tune, preset, monkeypatch
+):
+    import io
+
+    prompt = json.loads(run(capsys, *tune, "--json")[1])["prompt"]
+    model = ("predict", "--prompt", prompt, "--preset", preset)
+    monkeypatch.setattr("sys.stdin", io.StringIO("one film\ntwo films\n"))
+    code, out, _ = run(capsys, *model, "--method", "rank", "--json")
+    inputs = [json.loads(line)["input"] for line in out.splitlines()]
+    assert (code, inputs) == (0, ["one film", "two films"])
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    code, _, err = run(capsys, *model)
+    assert code == 1
+    assert "There is nothing to answer" in err
+
+
+def test_tasks_show_prints_facts_and_texts(capsys, task):
+    code, out, _ = run(capsys, "tasks", "show", "films", "--rows", "1")
+    assert code == 0
+    assert "labels     positive, negative\n" in out
+    assert "splits     train, validation\n" in out
+    assert out.endswith("\nthe film is a delight\n-> positive\n")
+    facts = json.loads(run(capsys, "tasks", "show", "squad", "--json")[1])
+    assert facts["rows"] == {"train": 87599, "validation": 10570}
+    assert facts["is_closed"] is False
+
+
+def test_tasks_lists_with_and_without_the_word(capsys):
+    expected = run(capsys, "tasks", "--json")[1]
+    assert run(capsys, "tasks", "list", "--json")[1] == expected
+    assert run(capsys, "tasks", "--json", "list")[1] == expected
+    names = run(capsys, "tasks")[1].split()
+    assert names == json.loads(expected)
+
+
+def test_models_inspect_shows_a_folder_and_a_preset(capsys, preset, tiny_model):
+    facts = json.loads(run(capsys, "models", "inspect", preset, "--json")[1])
+    assert facts["d_model"] == 16
+    assert facts["fingerprint"] == tiny_model.backbone.fingerprint()
+    out = run(capsys, "models", "inspect", "t5_1_1_xl_lm100k")[1]
+    assert "gs://t5-data/pretrained_models/t5.1.1.lm100k.xl" in out
+    assert "2,849,757,184" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["tune", "squad", "--preset", "t5_1_1_nano", "--output", "o"],
+            "Did you mean 't5_1_1_nano_lm'?",
+        ),
+        (
+            ["tasks", "show", "super_glue/bolq"],
+            "Did you mean 'super_glue/boolq'?",
+        ),
+        (
+            ["evaluate", "--prompt", "p", "--task", "sqad"],
+            "Did you mean 'squad'?",
+        ),
+        (["models", "inspect", "t5_1_1_bas"], "Did you mean 't5_1_1_base'?"),
+        (
+            ["tasks", "prepare", "squad", "--from", ".", "--file", "train"],
+            "train=train.part.jsonl. Received: train",
+        ),
+        (
+            ["tasks", "prepare", "squad", "--from", "nowhere"],
+            "nowhere",
+        ),
+        (["inspect", "nowhere"], "No prompt folder at nowhere."),
+    ],
+)
+def test_a_wrong_name_is_one_line_and_leaves_nothing(
+    capsys, monkeypatch, tmp_path, arguments, message
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "data"))
+    code, out, err = run(capsys, *arguments)
+    assert (code, out) == (1, "")
+    assert err.startswith("keras-prompt: error: ")
+    assert message in err
+    assert len(err.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_misspelt_initial_prompt_is_named_before_a_folder_is_made(
+    capsys, tune, tmp_path
+):
+    code, _, err = run(capsys, *tune, "--initial-prompt", "class_lables")
+    assert code == 1
+    assert "Did you mean 'class_labels'?" in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_interrupt_is_one_line_and_exit_code_130(capsys, tune, monkeypatch):
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("keras_prompt.training.tune.tune", interrupt)
+    code, out, err = run(capsys, *tune)
+    assert (code, out) == (130, "")
+    assert err == (
+        "keras-prompt: stopped and saved; the same command goes on from here\n"
+    )
+
+
+def test_a_reader_that_has_enough_is_no_error(tmp_path):
+    command = (
+        f"{sys.executable} -m keras_prompt.cli.main tasks | head -c 1; "
+        "exit ${PIPESTATUS[0]}"
+    )
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.slow
+def test_a_real_interrupt_of_a_process_is_one_line(preset, tmp_path):
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("\n\n".join(["the film is a delight " * 20] * 400))
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "keras_prompt.cli.main", "adapt"),
+            *(str(corpus), "--base", preset, "--dtype", "float32"),
+            *("--output", str(tmp_path / "run"), "--steps", "100000"),
+            *("--evaluate-every", "2", "--batch-size", "2"),
+            *("--input-length", "16"),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={k: v for k, v in os.environ.items() if not k.startswith("TF_")},
+    )
+    history = tmp_path / "run" / "history.csv"
+    deadline = time.monotonic() + 120
+    while not history.is_file() and time.monotonic() < deadline:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out == ""
+    assert err.splitlines()[-1] == (
+        "keras-prompt: stopped; the same command goes on from the last "
+        "validation"
+    )
+    assert "Traceback" not in err
