@@ -126,9 +126,11 @@ class Tokenizer:
     def _graph_tokenizer(self) -> object:
         import tensorflow_text  # its op library takes a second to load
 
-        return tensorflow_text.SentencepieceTokenizer(
-            model=self.model_proto, out_type=tf.int32
-        )
+        # Kept for good, so it must not belong to a graph being traced.
+        with tf.init_scope():
+            return tensorflow_text.SentencepieceTokenizer(
+                model=self.model_proto, out_type=tf.int32
+            )
 
     def encode_tensor(self, texts: Tensor) -> tf.RaggedTensor:
         """Token ids in a graph, without EOS; sentinels are plain text here.

@@ -28,7 +28,7 @@ def mean_3class_f1(
     """Unweighted mean of the F1 of classes 0, 1 and 2."""
     from t5.evaluation import metrics
 
-    return metrics.mean_multiclass_f1(num_classes=4)(targets, predictions)
+    return metrics.mean_multiclass_f1(num_classes=3)(targets, predictions)
 
 
 def matthews_correlation(

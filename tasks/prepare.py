@@ -204,10 +204,18 @@ def _build(
         built = dataclasses.replace(source, data_dir=str(temporary / "data"))
         _generate(built, staged, by_split)
         prepared.write_card(built.folder, by_split)
+        _flush(built.folder)
         source.folder.parent.mkdir(parents=True, exist_ok=True)
         os.rename(built.folder, source.folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _flush(folder: Path) -> None:
+    """Waits until all files are on the disk, not only in its cache."""
+    for path in folder.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
 
 
 def _generate(

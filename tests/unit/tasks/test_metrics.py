@@ -150,6 +150,13 @@ def test_one_class_for_everything_raises_no_warning(name):
     assert task.majority(examples) == found
 
 
+def test_a_class_that_no_row_has_counts_as_zero_without_a_warning():
+    # The F1 of entailment is 1; the other two classes never occur.
+    found = _evaluate("super_glue/cb", ["entailment"], ["entailment"])
+    expected = {"mean_3class_f1": 100 / 3, "accuracy": 100.0}
+    assert found == pytest.approx(expected)
+
+
 def test_the_score_of_a_task_is_the_mean_of_its_metrics():
     # Lester et al. 2021, section 3.
     assert tasks.get("super_glue/cb").score(
