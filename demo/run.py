@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 PRESET = "t5_1_1_nano_lm"
 PROMPT_LENGTH = 20
 SENTENCES = (
-    "A funny, warm and moving film with a wonderful cast.",
-    "Dull, tedious and far too long; a waste of a good idea.",
-    "One of the best films of the year.",
+    "A young detective returns to his home town and finds that his brother",
+    "A funny, warm and moving film with a wonderful cast, one of the best",
+    "Dull, tedious and far too long, this is a waste of a good idea and",
 )
 _TENSORFLOW_ALONE = (
     "import sys, tensorflow as tf\n"
@@ -48,7 +48,7 @@ def main() -> None:
             output=str(output),
             prompt_length=PROMPT_LENGTH,
             steps=options.steps,
-            evaluate_every=min(100, options.steps),
+            evaluate_every=min(50, options.steps),
             input_length=64,
             method="rank",
             evaluation_limit=500,
@@ -59,6 +59,7 @@ def main() -> None:
     _compare(task, result.prompt)
     print(f"3. The artifact {result.prompt}: {result.prompt_bytes:,} bytes,")
     print(f"   of them {4 * PROMPT_LENGTH * 192:,} the prompt itself.")
+    sys.stdout.flush()  # before the other process writes
     subprocess.run(
         [sys.executable, "-c", _TENSORFLOW_ALONE, result.prompt],
         check=True,
@@ -71,7 +72,7 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", default="runs/demo")
-    parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
@@ -94,7 +95,7 @@ def _compare(task: "Task", prompt: str) -> None:
     before = evaluate_examples(model, task, examples, method="rank")
     load_prompt(model, prompt)
     after = evaluate_examples(model, task, examples, method="rank")
-    print(f"2. Accuracy on {len(examples):,} reviews of other movies:")
+    print(f"2. Accuracy on {len(examples):,} texts about other movies:")
     for name, value in (
         ("majority class", before.majority["accuracy"]),
         ("untuned prompt", before.metrics["accuracy"]),
@@ -113,9 +114,9 @@ def _predict(task: "Task", prompt: str) -> None:
     model = _model()
     load_prompt(model, prompt)
     print("4. Three sentences:")
-    scores = model.rank([f"review: {text}" for text in SENTENCES], task.labels)
+    scores = model.rank([f"text: {text}" for text in SENTENCES], task.labels)
     for text, row in zip(SENTENCES, scores, strict=True):
-        print(f"   {task.labels[row.argmax()]:9} {text}")
+        print(f"   {task.labels[row.argmax()]:7} {text}")
     table = rich.table.Table("vector", "nearest vocabulary entries (cosine)")
     rows = nearest_pieces(
         model.prompt.embeddings.numpy(),
@@ -159,4 +160,7 @@ if __name__ == "__main__":
     try:
         main()
     except KeyboardInterrupt:
-        sys.exit("demo: stopped and saved; `make demo` goes on from here")
+        print("demo: stopped; `make demo` goes on from here", file=sys.stderr)
+        sys.exit(130)  # the shell's convention: 128 + SIGINT
+    except (ValueError, OSError) as error:
+        sys.exit(f"demo: error: {error}")
