@@ -204,7 +204,7 @@ def _read(path: Path) -> FloatArray:
 
         return read_prompt(path).prompt
     try:
-        value = np.load(path, allow_pickle=False)
+        value = np.lib.format.open_memmap(path, mode="r")
     except (ValueError, EOFError, OSError) as error:
         raise ValueError(
             f"{path} is not a complete .npy file: {error}"
@@ -216,4 +216,4 @@ def _read(path: Path) -> FloatArray:
         )
     if not np.isfinite(value).all():
         raise ValueError(f"{path} holds numbers that are not finite.")
-    return value.astype(np.float32)
+    return np.array(value, np.float32)

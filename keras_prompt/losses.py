@@ -21,8 +21,9 @@ class TokenCrossentropy(keras.losses.Loss):
     that logits do not drift (Mesh-TF `softmax_cross_entropy_with_logits`).
 
     The mean divides by the sum of the weights, not by the number of rows:
-    every target token counts the same, however long its row's target is.
-    Without `sample_weight`, targets of id 0 (padding) do not count.
+    every target token counts the same, however long its row's target is and
+    whichever replica of a `tf.distribute` strategy computes it. Without
+    `sample_weight`, targets of id 0 (padding) do not count.
 
     Args:
         z_loss: weight of log(Z)**2, 1e-4 in T5.
@@ -33,7 +34,8 @@ class TokenCrossentropy(keras.losses.Loss):
         sample_weight: float (B, T), 0 for positions that do not count.
 
     Raises:
-        ValueError: `z_loss` is negative.
+        ValueError: `z_loss` is negative, or `sample_weight` has another rank
+            than `y_true`.
     """
 
     def __init__(
@@ -56,7 +58,13 @@ class TokenCrossentropy(keras.losses.Loss):
             sample_weight = keras.ops.cast(
                 keras.ops.not_equal(y_true, _PAD_ID), "float32"
             )
-        return super().__call__(y_true, y_pred, sample_weight)
+        if keras.ops.ndim(sample_weight) != keras.ops.ndim(y_true):
+            raise ValueError(
+                "`sample_weight` must have a weight for each target token, "
+                f"shape (B, T). Received: rank {keras.ops.ndim(sample_weight)}"
+            )
+        mean = super().__call__(y_true, y_pred, sample_weight)
+        return mean * _share_of_tokens(sample_weight)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         logits = tf.cast(y_pred, tf.float32)
@@ -68,3 +76,16 @@ class TokenCrossentropy(keras.losses.Loss):
 
     def get_config(self) -> dict[str, Any]:
         return {"z_loss": self.z_loss, "name": self.name}
+
+
+def _share_of_tokens(sample_weight: Tensor) -> Tensor | float:
+    """What makes the mean of all replicas' means the mean of all tokens.
+
+    This replica's tokens over those of an average replica; 1 for one replica.
+    """
+    replica = tf.distribute.get_replica_context()
+    if replica is None or replica.num_replicas_in_sync == 1:
+        return 1.0
+    tokens = tf.reduce_sum(tf.cast(sample_weight, tf.float32))
+    average = replica.all_reduce(tf.distribute.ReduceOp.MEAN, tokens)
+    return tf.math.divide_no_nan(tokens, average)

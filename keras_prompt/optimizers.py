@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from keras_prompt.types import Tensor
@@ -46,7 +47,8 @@ class Adafactor(keras.optimizers.Optimizer):
         step_offset: subtracted from the step before the decay is computed.
             The paper's code restores the step of the adapted checkpoint,
             1,100,000, which an offset of -1,100,000 reproduces; which of the
-            two the paper's figures used is not stated.
+            two the paper's figures used is not stated. Positive only where
+            `iterations` starts at no less.
         scale_by_parameter_size: multiplies the step by max(1e-3, rms(w)), as
             T5's pre-training does and prompt tuning does not.
         clip_threshold: largest root mean square of an update.
@@ -54,7 +56,8 @@ class Adafactor(keras.optimizers.Optimizer):
         min_dim_size_to_factor: 128 in T5X.
 
     Raises:
-        ValueError: a number is out of its range.
+        ValueError: a number is out of its range; or, on the first use,
+            `step_offset` is more than `iterations`.
     """
 
     def __init__(
@@ -85,12 +88,6 @@ class Adafactor(keras.optimizers.Optimizer):
                 "`weight_decay` must be at least 0 and below 1. "
                 f"Received: weight_decay={weight_decay!r}"
             )
-        if step_offset > 0:
-            raise ValueError(
-                "`step_offset` must not be positive: the first step would "
-                f"count as step {1 - step_offset}. "
-                f"Received: step_offset={step_offset!r}"
-            )
         # Keras' own weight decay is scaled by the learning rate; ours is not,
         # so the base class must not see it.
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
@@ -104,13 +101,24 @@ class Adafactor(keras.optimizers.Optimizer):
     def build(self, variables: Sequence[keras.Variable]) -> None:
         if self.built:
             return
-        super().build(variables)
-        self._slots = [self._make_slots(variable) for variable in variables]
+        with tf.init_scope():
+            step = int(self.iterations.numpy())
+        if self.step_offset > step:
+            raise ValueError(
+                f"`step_offset` must not exceed the step, {step}: steps are "
+                "counted from 1. "
+                f"Received: step_offset={self.step_offset!r}"
+            )
+        # Slots live where the weights do, wherever this is called from.
+        with self._distribution_strategy.scope():
+            super().build(variables)
+            self._slots = [self._make_slots(v) for v in variables]
 
     def update_step(
         self, gradient: Tensor, variable: keras.Variable, learning_rate: Tensor
     ) -> None:
-        gradient = ops.cast(gradient, "float32")
+        # An embedding's gradient comes as slices; moments take all of it.
+        gradient = tf.cast(tf.convert_to_tensor(gradient), tf.float32)
         weight = ops.cast(variable, "float32")
         slots = self._slots[self._get_variable_index(variable)]
         step = ops.cast(self.iterations, "float32") + (1.0 - self.step_offset)

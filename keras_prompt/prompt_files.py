@@ -5,21 +5,25 @@ the variable from its checkpoint and runs nothing of the file.
 """
 
 import dataclasses
+import hashlib
 import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from keras_prompt.atomic_files import partial_path, remove, replace_folder
 from keras_prompt.types import FloatArray, Tensor
 
 FORMAT_VERSION = 1
 CARD = "prompt.json"
 # SavedModel's checkpoint key of `module.prompt`; a server reads it by name.
 _KEY = "prompt/.ATTRIBUTES/VARIABLE_VALUE"
+_INDEX = "variables/variables.index"
+_DATA = "variables/variables.data-00000-of-00001"
+_NEEDED = ("saved_model.pb", _INDEX, _DATA)
+_UNNEEDED = "fingerprint.pb"  # of the graph, which TensorFlow adds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +42,8 @@ class PromptCard:
         score: on the evaluation split, which also chose the prompt.
         metrics: of which the score is the mean.
         versions: of the libraries that wrote it.
+        files: SHA-256 of each of the folder's other files, which tells a
+            damaged copy; `write_prompt` fills it in.
         format_version: of this folder.
     """
 
@@ -52,6 +58,7 @@ class PromptCard:
     score: float | None = None
     metrics: dict[str, float] = dataclasses.field(default_factory=dict)
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
+    files: dict[str, str] = dataclasses.field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
 
@@ -95,7 +102,7 @@ def write_prompt(
     """Writes a prompt folder under a temporary name, then renames it.
 
     Args:
-        folder: replaced if it holds a prompt.
+        folder: replaced if it is empty or holds a prompt.
         prompt: float32 (P, D).
         card: what is known of it.
 
@@ -108,6 +115,8 @@ def write_prompt(
         OSError: the place cannot be written; nothing is left behind.
     """
     folder = Path(folder)
+    if folder.is_symlink():  # a server's way to switch between two prompts
+        folder = folder.resolve()
     if prompt.shape != (card.prompt_length, card.d_model):
         raise ValueError(
             f"The prompt has shape {prompt.shape}, its card says "
@@ -115,21 +124,22 @@ def write_prompt(
         )
     if not np.isfinite(prompt).all():
         raise ValueError("The prompt holds numbers that are not finite.")
-    if folder.exists() and not (folder / CARD).is_file():
-        raise ValueError(
-            f"{folder} exists and holds no prompt. Choose another folder."
-        )
-    partial = folder.parent / f".{folder.name}.partial-{os.getpid()}"
+    _refuse_other_content(folder)
+    partial: Path | None = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = partial_path(folder)
         _save(partial, prompt, card)
-        _replace(partial, folder)
+        replace_folder(partial, folder)
     except (OSError, tf.errors.OpError) as error:
+        # TensorFlow's errors name an operation, a temporary file, the reason.
+        reason = getattr(error, "strerror", None) or str(error).split("; ")[-1]
         raise OSError(
-            f"The prompt cannot be written to {folder}: {error}"
+            f"The prompt cannot be written to {folder}: {reason}."
         ) from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        if partial is not None:
+            remove(partial)
     return folder_bytes(folder)
 
 
@@ -144,17 +154,16 @@ def read_prompt(folder: str | Path) -> PromptFile:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"No prompt folder at {folder}.")
-    for name in (CARD, "variables/variables.index"):
+    for name in (CARD, *_NEEDED):
         if not (folder / name).is_file():
             raise FileNotFoundError(
                 f"{folder} is no exported prompt: it has no {name}."
             )
     card = _read_card(folder / CARD)
+    _check_files(folder, card)
     try:
         reader = tf.train.load_checkpoint(str(folder / "variables/variables"))
-        # All entries, so that a file cut after the prompt is found out too.
-        entries = reader.get_variable_to_shape_map()
-        prompt = {key: reader.get_tensor(key) for key in entries}[_KEY]
+        prompt = reader.get_tensor(_KEY)
     except (tf.errors.OpError, LookupError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(
@@ -191,18 +200,33 @@ def _save(folder: Path, prompt: FloatArray, card: PromptCard) -> None:
         },
         options=tf.saved_model.SaveOptions(save_debug_info=False),
     )
+    files = (path for path in folder.rglob("*") if path.is_file())
+    digests = {str(p.relative_to(folder)): _digest(p) for p in sorted(files)}
+    card = dataclasses.replace(card, files=digests)
     text = json.dumps(dataclasses.asdict(card), indent=2) + "\n"
     (folder / CARD).write_text(text)
 
 
-def _replace(new: Path, folder: Path) -> None:
-    if not folder.exists():
-        new.rename(folder)
-        return
-    old = folder.parent / f".{folder.name}.old-{os.getpid()}"
-    folder.rename(old)
-    new.rename(folder)
-    shutil.rmtree(old)
+def _refuse_other_content(folder: Path) -> None:
+    is_free = not folder.exists() or (folder / CARD).is_file()
+    if not is_free and not (folder.is_dir() and not any(folder.iterdir())):
+        raise ValueError(
+            f"{folder} exists and holds no prompt. Choose another folder."
+        )
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _check_files(folder: Path, card: PromptCard) -> None:
+    for name in (*_NEEDED, _UNNEEDED):
+        path = folder / name
+        if path.is_file() and card.files.get(name) != _digest(path):
+            raise ValueError(
+                f"{path} is truncated or was changed after the "
+                "export. Export or copy the prompt again."
+            )
 
 
 def _read_card(path: Path) -> PromptCard:
@@ -215,6 +239,22 @@ def _read_card(path: Path) -> PromptCard:
                 f"keras_prompt reads {FORMAT_VERSION}"
             )
         values["label_words"] = tuple(values.get("label_words", ()))
-        return PromptCard(**values)
+        card = PromptCard(**values)
+        _check_types(card)
+        return card
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is no prompt's card: {error}.") from error
+
+
+def _check_types(card: PromptCard) -> None:
+    """Refuses a card whose values, read by others later, are no such."""
+    for field, kind in (
+        ("base", str),
+        ("fingerprint", str),
+        ("prompt_length", int),
+        ("d_model", int),
+        ("files", dict),
+    ):
+        value = getattr(card, field)
+        if not isinstance(value, kind):
+            raise TypeError(f"{field} is {value!r}")

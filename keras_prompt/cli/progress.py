@@ -13,7 +13,7 @@ def progress_bar(
     Args:
         what: is counted, e.g. "rows".
         total: how many there are.
-        is_shown: false shows nothing.
+        is_shown: false shows nothing; nor does a file see a bar.
 
     Yields:
         A function that is told how many more are done.
@@ -21,6 +21,7 @@ def progress_bar(
     import rich.console
     import rich.progress
 
+    console = rich.console.Console(stderr=True)
     columns = (
         rich.progress.BarColumn(),
         rich.progress.MofNCompleteColumn(),
@@ -29,11 +30,11 @@ def progress_bar(
     )
     progress = rich.progress.Progress(
         *columns,
-        console=rich.console.Console(stderr=True),
+        console=console,
         transient=True,
         redirect_stdout=False,
         redirect_stderr=False,
-        disable=not is_shown,
+        disable=not (is_shown and console.is_terminal),
     )
     with progress:
         bar = progress.add_task(what, total=total, rate="")

@@ -4,6 +4,8 @@ import importlib.metadata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
 from keras_prompt.prompt_files import (
     PromptCard,
@@ -34,15 +36,17 @@ def export_prompt(
 
     Args:
         model: whose prompt, and whose base's fingerprint, are written.
-        path: folder to make; one that holds a prompt is replaced.
+        path: folder to make; one that is empty or holds a prompt is
+            replaced, in one step.
         prompt: float32 (P, D) instead of the model's present one, such as
             `model.best.prompt`.
-        task: name for the card.
-        label_words: for the card.
-        steps: for the card.
-        seed: for the card.
-        score: for the card.
-        metrics: for the card.
+        task: its name, for the card, as are the following.
+        label_words: the legal outputs.
+        steps: optimizer steps behind the prompt; defaults to those of
+            `model.best` if this is that prompt.
+        seed: of the run.
+        score: on the evaluation split; defaults as `steps` does.
+        metrics: of which the score is the mean.
 
     Returns:
         Bytes of all files: 4 * P * D and a few KB of graph and card.
@@ -52,6 +56,10 @@ def export_prompt(
         OSError: the place cannot be written; nothing is left behind.
     """
     value = model.prompt.embeddings.numpy() if prompt is None else prompt
+    best = model.best
+    if best is not None and np.array_equal(best.prompt, value):
+        steps = best.step if steps is None else steps
+        score = best.score if score is None else score
     card = PromptCard(
         base=model.backbone.preset,
         fingerprint=model.backbone.fingerprint(),
@@ -59,10 +67,10 @@ def export_prompt(
         d_model=value.shape[1],
         task=task,
         label_words=tuple(label_words),
-        steps=steps,
-        seed=seed,
-        score=score,
-        metrics=dict(metrics or {}),
+        steps=None if steps is None else int(steps),
+        seed=None if seed is None else int(seed),
+        score=None if score is None else float(score),
+        metrics={n: float(m) for n, m in (metrics or {}).items()},
         versions={n: importlib.metadata.version(n) for n in _RECORDED},
     )
     return write_prompt(path, value, card)

@@ -1,8 +1,9 @@
 """Saves all a prompt's training needs to go on, and nothing of the base."""
 
+import dataclasses
 import json
-import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,32 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from keras_prompt.atomic_files import write_file
 from keras_prompt.models.data_position import Position
 from keras_prompt.models.prompt_tuned_t5 import BestPrompt, PromptTunedT5
 
 _FILE = "checkpoint.safetensors"
+
+
+@dataclasses.dataclass(frozen=True)
+class _State:
+    """What is in a checkpoint besides its arrays.
+
+    Attributes:
+        shapes: of the arrays; safetensors has none of rank 0.
+        base: fingerprint of the frozen model.
+        epochs: that are done.
+        run: settings that must be equal for the run to go on.
+        best_score: of the best prompt, if the arrays hold one.
+        best_step: optimizer steps behind it.
+    """
+
+    shapes: dict[str, Sequence[int]]
+    base: str
+    epochs: int
+    run: dict[str, Any]
+    best_score: float
+    best_step: int
 
 
 class PromptCheckpoint(keras.callbacks.Callback):
@@ -23,7 +46,7 @@ class PromptCheckpoint(keras.callbacks.Callback):
     `PromptTunedT5.fit` restores what the folder holds before it starts: a run
     that was killed goes on where it was saved and ends with the same prompt,
     bit for bit, as one that was not. That takes a dataset of `make_dataset`,
-    whose position can be set; with any other, epochs are restored whole.
+    whose position can be set; with any other data, whole epochs are restored.
 
     Args:
         directory: of the run; made if absent.
@@ -32,7 +55,8 @@ class PromptCheckpoint(keras.callbacks.Callback):
 
     Raises:
         ValueError: `every_steps` is not positive; or, in `fit`, the file is
-            truncated or of another model or optimizer.
+            truncated, or of another model, optimizer or batch size.
+        OSError: in `fit`, the file cannot be written.
     """
 
     def __init__(
@@ -46,8 +70,11 @@ class PromptCheckpoint(keras.callbacks.Callback):
             )
         self.path = Path(directory) / _FILE
         self.every_steps = every_steps
-        self._is_exact = True
-        self._per_epoch: int | None = None
+        self._position: Position | None = None
+        self._steps_per_epoch: int | None = None
+        self._epochs_done = 0
+        self._base: str | None = None
+        self._run: dict[str, Any] | None = None
 
     def resume(
         self,
@@ -55,10 +82,18 @@ class PromptCheckpoint(keras.callbacks.Callback):
         steps_per_epoch: int | None,
         position: Position | None,
     ) -> int:
-        """Restores the run, if there is one, and returns its steps."""
-        self._is_exact = position is not None
-        self._per_epoch = steps_per_epoch
-        if not self._is_exact and self.every_steps is not None:
+        """Restores the run, if there is one, and returns its steps.
+
+        Args:
+            model: compiled, its optimizer built.
+            steps_per_epoch: as `fit` counts epochs, if it is known.
+            position: of the dataset, if it has one.
+        """
+        self._position = position
+        self._steps_per_epoch = steps_per_epoch
+        if self._run is None:
+            self._run = _run_settings(model, position)
+        if position is None and self.every_steps is not None:
             warnings.warn(
                 "The dataset's position cannot be restored, as only that of "
                 "`make_dataset` can; saving after each epoch instead.",
@@ -69,6 +104,12 @@ class PromptCheckpoint(keras.callbacks.Callback):
             position.batch.assign(steps)
         return steps
 
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        if self._steps_per_epoch is None and self._epochs_done:
+            # `fit` cannot tell epochs from steps; Keras' own
+            # `BackupAndRestore` tells it in the same way.
+            self.model._initial_epoch = self._epochs_done
+
     def restore(self, model: PromptTunedT5) -> int:
         """Restores variables; returns the optimizer's steps, 0 if none."""
         if not self.path.is_file():
@@ -76,72 +117,117 @@ class PromptCheckpoint(keras.callbacks.Callback):
         variables = _variables(model)
         try:
             with safetensors.safe_open(self.path, "numpy") as file:
-                state = json.loads(file.metadata()["state"])
+                state = _State(**json.loads((file.metadata() or {})["state"]))
                 stored = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except safetensors.SafetensorError as error:
+        except (
+            safetensors.SafetensorError,
+            LookupError,
+            TypeError,
+            ValueError,
+        ) as error:
             raise ValueError(
                 f"{self.path} is not a complete checkpoint ({error}). "
                 "Remove it to start again."
             ) from error
         best = stored.pop("best_prompt", None)
         shapes = {name: v.numpy().shape for name, v in variables.items()}
-        found = {name: tuple(state["shapes"][name]) for name in stored}
-        if shapes != found or state["base"] != model.backbone.fingerprint():
+        found = {n: tuple(s) for n, s in state.shapes.items()}
+        if shapes != found or state.base != model.backbone.fingerprint():
             raise ValueError(
                 f"{self.path} is a checkpoint of another base, prompt length "
                 "or optimizer. Choose another directory."
             )
+        self._refuse_other_run(state.run)
         for name, variable in variables.items():
             variable.assign(stored[name].reshape(shapes[name]))
         if best is not None:
-            model.best = BestPrompt(state["score"], state["step"], best)
+            model.best = BestPrompt(state.best_score, state.best_step, best)
+        self._epochs_done = state.epochs
         return int(model.optimizer.iterations.numpy())
 
     def save(self) -> None:
-        """Replaces the file in one step; a kill leaves the old or the new."""
+        """Replaces the file in one step; a kill leaves the old or the new.
+
+        Raises:
+            OSError: it cannot be written; the old one is unharmed.
+        """
         model = self.model
         arrays = {name: v.numpy() for name, v in _variables(model).items()}
-        state: dict[str, Any] = {
-            "shapes": {name: array.shape for name, array in arrays.items()},
-            "base": model.backbone.fingerprint(),
-        }
         stored = {n: np.atleast_1d(array) for n, array in arrays.items()}
-        if model.best is not None:
-            stored["best_prompt"] = model.best.prompt
-            state |= {"score": model.best.score, "step": model.best.step}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_name(f".{_FILE}.{os.getpid()}")
-        data = safetensors.numpy.save(stored, {"state": json.dumps(state)})
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self.path)
+        best = model.best
+        if best is not None:
+            stored["best_prompt"] = best.prompt
+        if self._base is None:
+            self._base = model.backbone.fingerprint()
+        state = _State(
+            shapes={name: array.shape for name, array in arrays.items()},
+            base=self._base,
+            epochs=self._epochs_done,
+            run=self._run or {},
+            best_score=best.score if best else 0.0,
+            best_step=best.step if best else 0,
+        )
+        metadata = {"state": json.dumps(dataclasses.asdict(state))}
+        write_file(self.path, safetensors.numpy.save(stored, metadata))
+
+    def save_now(self) -> None:
+        """Saves between two steps, unless an epoch's end is under way.
+
+        What is found out at an epoch's end belongs to its last step: saved
+        before it, a resumed run would never find it out.
+        """
+        step = int(self.model.optimizer.iterations.numpy())
+        if self._position is not None and not self._ends_epoch(step):
+            self.save()
 
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None
     ) -> None:
-        if self.every_steps is None or not self._is_exact:
+        if self.every_steps is None:
             return
         step = int(self.model.optimizer.iterations.numpy())
-        # What is found out at an epoch's end belongs to its last step: saved
-        # before it, a resumed run would never find it out.
-        is_epoch_end = self._per_epoch and step % self._per_epoch == 0
-        if step % self.every_steps == 0 and not is_epoch_end:
-            self.save()
+        if step % self.every_steps == 0:
+            self.save_now()
 
     def on_epoch_end(
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
+        self._epochs_done = epoch + 1
         self.save()
+
+    def _ends_epoch(self, step: int) -> bool:
+        per_epoch = self._steps_per_epoch
+        return per_epoch is not None and step % per_epoch == 0
+
+    def _refuse_other_run(self, theirs: dict[str, Any]) -> None:
+        """What makes a resumed run another one than was stopped."""
+        for name, mine in (self._run or {}).items():
+            if name in theirs and theirs[name] != mine:
+                raise ValueError(
+                    f"{self.path} is of a run with {name}={theirs[name]!r}; "
+                    f"this one has {name}={mine!r}. Choose another directory, "
+                    "or the same settings."
+                )
+
+
+def _run_settings(
+    model: PromptTunedT5, position: Position | None
+) -> dict[str, Any]:
+    """What must be equal for a run to go on as if never stopped."""
+    settings = dict(model.optimizer.get_config())
+    del settings["name"]  # Keras numbers optimizers of the same kind
+    if position is not None:
+        settings["batches_per_epoch"] = position.batches_per_epoch
+    return json.loads(json.dumps(settings, default=str))
 
 
 def _variables(model: PromptTunedT5) -> dict[str, keras.Variable]:
     """By name: the prompt, the optimizer's, and the seeds of dropout."""
     variables = {"prompt": model.prompt.embeddings}
-    for variable in model.optimizer.variables:
-        if "learning_rate" not in variable.path:
-            variables[f"optimizer/{variable.path}"] = variable
+    optimizer = model.optimizer
+    for variable in optimizer.variables:
+        name = variable.path.removeprefix(f"{optimizer.name}/")
+        variables[f"optimizer/{name}"] = variable
     for index, variable in enumerate(model.backbone.non_trainable_variables):
         if "seed" in variable.path:
             variables[f"seed/{index}"] = variable

@@ -8,7 +8,9 @@ from types import MappingProxyType
 from typing import Any
 
 from keras_prompt import initial_prompts
+from keras_prompt.atomic_files import write_file
 from keras_prompt.registry import lookup
+from keras_prompt.training.evaluator import METHODS
 
 INITIAL_PROMPTS: Mapping[
     str, Callable[[Sequence[str]], initial_prompts.InitialPrompt]
@@ -27,8 +29,10 @@ _POSITIVE = (
     "input_length",
     "target_length",
 )
-# A longer run continues a shorter one; where it lies does not matter.
-_MAY_CHANGE = frozenset({"steps", "output"})
+_TEXT = "from_text:"
+# A longer run continues a shorter one; where things lie, and how often a run
+# is saved, changes nothing it computes.
+_MAY_CHANGE = frozenset({"steps", "output", "data_dir", "checkpoint_every"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,14 +44,16 @@ class TuneConfig:
         preset: model name or checkpoint folder.
         output: folder of the run.
         prompt_length: P; 100 in the paper.
-        initial_prompt: "class_labels", "sampled_vocab", "random_uniform", or
-            the path of a `.npy` file or prompt folder.
-        steps: optimizer steps; 30,000 in the paper.
+        initial_prompt: "class_labels", "sampled_vocab", "random_uniform",
+            "from_text:" and the text, or the path of a `.npy` file or prompt
+            folder.
+        steps: optimizer steps; 30,000 in the paper. A multiple of
+            `evaluate_every`, or fewer.
         evaluate_every: steps between evaluations; 1,000 in its code.
         checkpoint_every: steps between checkpoints.
         batch_size: rows a step; 32 in the paper.
         learning_rate: constant; 0.3 in the paper.
-        step_offset: of `Adafactor`.
+        step_offset: of `Adafactor`; not positive.
         input_length: longer inputs are cut, EOS kept; 512 in the paper.
         target_length: longer targets are refused.
         dropout_rate: in the frozen model while training; the paper's code
@@ -89,11 +95,35 @@ class TuneConfig:
                     f"`{field}` must be a positive integer. "
                     f"Received: {field}={value!r}"
                 )
-        if self.learning_rate <= 0:
-            raise ValueError(
-                "`learning_rate` must be positive. "
-                f"Received: learning_rate={self.learning_rate!r}"
-            )
+        limit = self.evaluation_limit
+        rules = {
+            "learning_rate": (self.learning_rate > 0, "must be positive"),
+            "dropout_rate": (
+                0 <= self.dropout_rate < 1,
+                "must be at least 0 and below 1",
+            ),
+            "step_offset": (
+                self.step_offset <= 0,
+                "must not be positive, as a run's first step is step 1",
+            ),
+            "method": (self.method in METHODS, f"must be one of {METHODS}"),
+            "seed": (self.seed >= 0, "must be at least 0"),
+            "evaluation_limit": (
+                limit is None or limit > 0,
+                "must be positive or none",
+            ),
+            "steps": (
+                self.steps % min(self.evaluate_every, self.steps) == 0,
+                f"must be a multiple of evaluate_every={self.evaluate_every}, "
+                "so that the last prompt is evaluated",
+            ),
+        }
+        for field, (is_kept, rule) in rules.items():
+            if not is_kept:
+                raise ValueError(
+                    f"`{field}` {rule}. "
+                    f"Received: {field}={getattr(self, field)!r}"
+                )
 
     def make_initial_prompt(
         self, labels: Sequence[str]
@@ -102,11 +132,16 @@ class TuneConfig:
 
         Raises:
             ValueError: it is neither a name nor an existing path.
+            FileNotFoundError: it looks like a path, and nothing is there.
         """
-        if Path(self.initial_prompt).exists():
-            return initial_prompts.from_file(self.initial_prompt)
-        make = lookup("initial prompt", self.initial_prompt, INITIAL_PROMPTS)
-        return make(labels)
+        name = self.initial_prompt
+        if name.startswith(_TEXT):
+            return initial_prompts.from_text(name.removeprefix(_TEXT))
+        path = Path(name)
+        is_path = len(path.parts) > 1 or path.suffix == ".npy"
+        if is_path or (path.exists() and name not in INITIAL_PROMPTS):
+            return initial_prompts.from_file(path)
+        return lookup("initial prompt", name, INITIAL_PROMPTS)(labels)
 
     def claim_output(self) -> Path:
         """Makes the output folder and leaves these settings in it.
@@ -116,11 +151,10 @@ class TuneConfig:
             OSError: it cannot be written.
         """
         folder = Path(self.output)
-        folder.mkdir(parents=True, exist_ok=True)
         path = folder / "config.json"
         mine = dataclasses.asdict(self)
         if path.is_file():
-            theirs: dict[str, Any] = json.loads(path.read_text())
+            theirs = _read(path)
             for field in sorted(mine.keys() - _MAY_CHANGE):
                 if theirs.get(field) != mine[field]:
                     raise ValueError(
@@ -129,7 +163,7 @@ class TuneConfig:
                         f"{field}={mine[field]!r}. Choose another output "
                         "folder, or the same settings."
                     )
-        path.write_text(json.dumps(mine, indent=2) + "\n")
+        write_file(path, json.dumps(mine, indent=2) + "\n")
         return folder
 
     @classmethod
@@ -138,6 +172,7 @@ class TuneConfig:
 
         Raises:
             FileNotFoundError: the folder holds no run.
+            ValueError: its config.json is damaged.
         """
         path = Path(folder) / "config.json"
         if not path.is_file():
@@ -145,4 +180,19 @@ class TuneConfig:
                 f"{folder} holds no run: there is no config.json in it. "
                 "Give the output folder of `keras-prompt tune`."
             )
-        return cls(**json.loads(path.read_text()))
+        try:
+            return cls(**_read(path))
+        except TypeError as error:
+            raise ValueError(
+                f"{path} is no run's settings: {error}."
+            ) from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        settings = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}.") from error
+    if not isinstance(settings, dict):
+        raise ValueError(f"{path} is damaged: it holds no settings.")
+    return settings

@@ -8,9 +8,9 @@ import keras
 import numpy as np
 
 from keras_prompt.models.prompt_tuned_t5 import BestPrompt, PromptTunedT5
-from keras_prompt.tasks.task import Example, Task
+from keras_prompt.tasks.task import Example, Task, is_labelled
 
-_METHODS = ("generate", "rank")
+METHODS = ("generate", "rank")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Evaluation:
         if self.majority:
             values = self.majority.values()
             parts.append("majority " + "/".join(f"{v:.1f}" for v in values))
-        parts.append(f"no label {100 * self.illegal_share:.1f} %")
+            parts.append(f"no label {100 * self.illegal_share:.1f} %")
         parts.append(f"prompt rms {self.prompt_rms:.3g}")
         return " · ".join(parts)
 
@@ -70,18 +70,10 @@ def evaluate_examples(
         progress: told the number of rows after every batch.
 
     Raises:
-        ValueError: an unknown method, or "rank" for a task of free text.
+        ValueError: an unknown method, "rank" for a task of free text, or
+            rows without labels.
     """
-    if method not in _METHODS:
-        raise ValueError(
-            f"`method` must be one of {_METHODS}. Received: method={method!r}"
-        )
-    if method == "rank" and not task.closed:
-        raise ValueError(
-            f"Task '{task.name}' has free-text outputs; `method='rank'` needs "
-            "a closed list of labels. Use method='generate'."
-        )
-
+    _check(method, task, examples)
     outputs: list[str] = []
     for start in range(0, len(examples), batch_size):
         batch = examples[start : start + batch_size]
@@ -108,11 +100,30 @@ def evaluate_examples(
     )
 
 
+def _check(method: str, task: Task, examples: list[Example]) -> None:
+    if method not in METHODS:
+        raise ValueError(
+            f"`method` must be one of {METHODS}. Received: method={method!r}"
+        )
+    if method == "rank" and not task.closed:
+        raise ValueError(
+            f"Task '{task.name}' has free-text outputs; `method='rank'` needs "
+            "a closed list of labels. Use method='generate'."
+        )
+    if not is_labelled(examples):
+        raise ValueError(
+            f"Task '{task.name}' cannot be evaluated on this split: it has "
+            "rows without labels."
+        )
+
+
 class TaskEvaluator(keras.callbacks.Callback):
     """Evaluates as the paper does and leaves the best prompt in `model.best`.
 
     The score that chooses the prompt is the one that is reported, as in the
-    paper; on a small split that flatters it.
+    paper; on a small split that flatters it. Keras' logs get each metric as
+    `val_<metric>`, their mean as `val_score`, that of the majority class as
+    `val_majority`, `val_illegal_share` and `prompt_rms`.
 
     Args:
         task: the task.
@@ -144,11 +155,18 @@ class TaskEvaluator(keras.callbacks.Callback):
         verbose: bool = True,
     ) -> None:
         super().__init__()
+        for argument, value in (("limit", limit), ("every_steps", every_steps)):
+            if value is not None and value < 1:
+                raise ValueError(
+                    f"`{argument}` must be a positive integer or none. "
+                    f"Received: {argument}={value!r}"
+                )
         self.task = task
         self.split = split
         self.every_steps = every_steps
         self.verbose = verbose
         self.examples = task.examples(split)[:limit]
+        _check(method, task, self.examples)
         self.last: Evaluation | None = None
         self._options: dict[str, Any] = {
             "method": method,
@@ -188,5 +206,7 @@ class TaskEvaluator(keras.callbacks.Callback):
             for name, value in self.last.metrics.items():
                 logs[f"val_{name}"] = value
             logs["val_score"] = self.last.score
+            if self.last.majority:
+                logs["val_majority"] = self.task.score(self.last.majority)
             logs["val_illegal_share"] = self.last.illegal_share
             logs["prompt_rms"] = self.last.prompt_rms

@@ -1,6 +1,8 @@
 """The record of a tuning run, and its live progress bar."""
 
 import csv
+import io
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,8 @@ import rich.console
 import rich.markup  # tfds patches imports while the bar's thread runs
 import rich.progress
 import rich.text
+
+from keras_prompt.atomic_files import write_file
 
 
 class History(keras.callbacks.Callback):
@@ -32,18 +36,35 @@ class History(keras.callbacks.Callback):
         with self.path.open(newline="") as file:
             return list(csv.DictReader(file))
 
+    def evaluation(self, step: int) -> dict[str, float]:
+        """What `TaskEvaluator` logged after a step, without its `val_`.
+
+        Raises:
+            ValueError: the file has no row of that step.
+        """
+        for row in self.rows():
+            if int(row["step"]) == step:
+                return {
+                    name.removeprefix("val_"): float(value)
+                    for name, value in row.items()
+                    if name.startswith("val_")
+                }
+        raise ValueError(
+            f"{self.path} has lost the row of step {step}, the best prompt's. "
+            "`keras-prompt export` still exports that prompt."
+        )
+
     def on_epoch_end(
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
         step = int(self.model.optimizer.iterations.numpy())
         row = {"step": step, **{k: float(v) for k, v in (logs or {}).items()}}
         kept = [old for old in self.rows() if int(old["step"]) < step]
-        partial = self.path.with_suffix(".partial")
-        with partial.open("w", newline="") as file:
-            writer = csv.DictWriter(file, row, extrasaction="ignore")
-            writer.writeheader()
-            writer.writerows([*kept, row])
-        partial.replace(self.path)
+        table = io.StringIO(newline="")
+        writer = csv.DictWriter(table, row, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows([*kept, row])
+        write_file(self.path, table.getvalue())
 
 
 class _Rate(rich.progress.ProgressColumn):
@@ -55,7 +76,7 @@ class _Rate(rich.progress.ProgressColumn):
 
 
 class ProgressBar(keras.callbacks.Callback):
-    """Steps, rate, time left and loss, on standard error.
+    """Steps, rate and time left, on standard error.
 
     Args:
         steps: of the whole run.
@@ -64,15 +85,19 @@ class ProgressBar(keras.callbacks.Callback):
     def __init__(self, steps: int) -> None:
         super().__init__()
         self._steps = steps
+        console = rich.console.Console(stderr=True)
         self._progress = rich.progress.Progress(
             rich.progress.TextColumn("{task.description}"),
             rich.progress.BarColumn(),
             rich.progress.MofNCompleteColumn(),
             _Rate(),
             rich.progress.TimeRemainingColumn(),
-            console=rich.console.Console(stderr=True),
+            console=console,
             transient=True,
-            redirect_stdout=False,
+            disable=not console.is_terminal,  # a file gets no bar
+            # Lines on the same terminal go above the bar; a file gets them
+            # as they are.
+            redirect_stdout=sys.stdout.isatty(),
         )
         self._bar: rich.progress.TaskID | None = None
 

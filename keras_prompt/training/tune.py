@@ -5,12 +5,12 @@ import json
 from pathlib import Path
 
 from keras_prompt import tasks
+from keras_prompt.atomic_files import write_file
 from keras_prompt.export.prompt import export_prompt
 from keras_prompt.losses import TokenCrossentropy
 from keras_prompt.models.prompt_tuned_t5 import BestPrompt, PromptTunedT5
 from keras_prompt.optimizers import Adafactor
 from keras_prompt.tasks.pipeline import make_dataset
-from keras_prompt.tasks.task import Task
 from keras_prompt.training.checkpoint import PromptCheckpoint
 from keras_prompt.training.config import TuneConfig
 from keras_prompt.training.evaluator import TaskEvaluator
@@ -26,9 +26,9 @@ class TuneResult:
         score: of the best prompt on the evaluation split, which chose it.
         best_step: optimizer steps behind that prompt.
         steps: of the run.
-        metrics: of the last evaluation.
+        metrics: of the best prompt, whose mean is the score.
         majority: the metrics of always giving the most frequent target.
-        illegal_share: of the last outputs that are no label, 0 to 1.
+        illegal_share: of the best prompt's outputs that are no label, 0 to 1.
         prompt: folder of the best prompt.
         prompt_bytes: of that folder.
     """
@@ -110,24 +110,26 @@ def tune(config: TuneConfig, *, verbose: bool = True) -> TuneResult:
             verbose=0,
         )
     except KeyboardInterrupt:
-        checkpoint.save()
+        checkpoint.save_now()
         raise
     finally:
         bar.close()
-    return _finish(config, model, evaluator, task, folder)
+    return _finish(config, model, evaluator, history, folder)
 
 
 def _finish(
     config: TuneConfig,
     model: PromptTunedT5,
     evaluator: TaskEvaluator,
-    task: Task,
+    history: History,
     folder: Path,
 ) -> TuneResult:
-    evaluator.set_model(model)
-    last = evaluator.last or evaluator.evaluate()
-    best = model.best
-    assert isinstance(best, BestPrompt)
+    """Exports the best prompt and writes down what it came to."""
+    task, best = evaluator.task, model.best
+    assert isinstance(best, BestPrompt)  # every epoch ends in an evaluation
+    found = history.evaluation(best.step)
+    illegal_share = found.pop("illegal_share")
+    metrics = {n: found[n] for n in found if n not in ("score", "majority")}
     size = export_prompt(
         model,
         folder / "prompt",
@@ -137,19 +139,19 @@ def _finish(
         steps=best.step,
         seed=config.seed,
         score=best.score,
-        metrics=last.metrics if best.score == last.score else {},
+        metrics=metrics,
     )
     result = TuneResult(
         task=task.name,
         score=best.score,
         best_step=best.step,
         steps=int(model.optimizer.iterations.numpy()),
-        metrics=last.metrics,
-        majority=last.majority,
-        illegal_share=last.illegal_share,
+        metrics=metrics,
+        majority=dict(task.majority(evaluator.examples) or {}),
+        illegal_share=illegal_share,
         prompt=str(folder / "prompt"),
         prompt_bytes=size,
     )
     text = json.dumps(dataclasses.asdict(result), indent=2) + "\n"
-    (folder / "result.json").write_text(text)
+    write_file(folder / "result.json", text)
     return result

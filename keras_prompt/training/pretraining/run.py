@@ -70,6 +70,13 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
         seed=config.seed,
     )
     train, validation = make_dataset("train"), make_dataset("validation")
+    if next(iter(validation), None) is None:
+        raise ValueError(
+            "`texts` are too few: the hundredth part of the documents, which "
+            f"is held out, does not fill one batch of {config.batch_size} "
+            f"inputs of {config.input_length} tokens. Give more text, or "
+            "smaller batches."
+        )
     steps_done = epochs_done * config.evaluate_every
     save = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: save_checkpoint(

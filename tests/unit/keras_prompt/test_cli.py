@@ -116,7 +116,7 @@ def test_inspect_shows_card_size_and_neighbours(
         ),
         (
             ["adapt", "a.txt", "--base", "b", "--output", "o"],
-            "b has no config.json",
+            "Unknown preset 'b'",
         ),
     ],
 )

@@ -235,6 +235,22 @@ def test_a_reader_that_has_enough_is_no_error(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_a_corpus_that_fills_no_validation_batch_is_refused(
+    capsys, preset, tmp_path
+):
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("\n\n".join(["the film is a delight"] * 20))
+    code, _, err = run(
+        capsys,
+        *("adapt", str(corpus), "--base", preset, "--dtype", "float32"),
+        *("--output", str(tmp_path / "run"), "--batch-size", "2"),
+        *("--input-length", "16"),
+    )
+    assert code == 1
+    assert "`texts` are too few" in err
+    assert len(err.splitlines()) == 1
+
+
 @pytest.mark.slow
 def test_a_real_interrupt_of_a_process_is_one_line(preset, tmp_path):
     corpus = tmp_path / "corpus.txt"

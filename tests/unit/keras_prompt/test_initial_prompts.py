@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from keras_prompt import initial_prompts
+from keras_prompt.prompt_files import PromptCard, write_prompt
 
 
 @pytest.fixture
@@ -84,6 +85,14 @@ def test_from_file_gives_the_array(table, tiny_tokenizer, tmp_path):
         make(start, table, tiny_tokenizer, 4)
 
 
+def test_from_file_takes_an_exported_prompt(table, tiny_tokenizer, tmp_path):
+    expected = np.arange(6, dtype=np.float32).reshape(3, 2)
+    write_prompt(tmp_path / "p", expected, PromptCard("base", "f", 3, 2))
+    start = initial_prompts.from_file(tmp_path / "p")
+    value = make(start, table, tiny_tokenizer, 3)
+    np.testing.assert_array_equal(value, expected)
+
+
 def test_files_that_are_no_prompt_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="No prompt at"):
         initial_prompts.from_file(tmp_path / "absent.npy")
@@ -92,6 +101,15 @@ def test_files_that_are_no_prompt_are_refused(tmp_path):
     cut.write_bytes((tmp_path / "whole.npy").read_bytes()[:-7])
     with pytest.raises(ValueError, match="not a complete"):
         initial_prompts.from_file(cut)
+    np.savez(tmp_path / "several.npz", np.zeros((2, 2), np.float32))
+    with pytest.raises(ValueError, match="not a complete"):
+        initial_prompts.from_file(tmp_path / "several.npz")
+    np.save(tmp_path / "pickled.npy", np.array([[{}]], object))
+    with pytest.raises(ValueError, match="not a complete"):
+        initial_prompts.from_file(tmp_path / "pickled.npy")
+    np.save(tmp_path / "nan.npy", np.full((2, 2), np.nan, np.float32))
+    with pytest.raises(ValueError, match="not finite"):
+        initial_prompts.from_file(tmp_path / "nan.npy")
     np.save(tmp_path / "flat.npy", np.zeros(4, np.float32))
     with pytest.raises(ValueError, match="must hold a float array"):
         initial_prompts.from_file(tmp_path / "flat.npy")

@@ -41,6 +41,15 @@ def test_negative_z_loss_is_refused():
         TokenCrossentropy(-1.0)
 
 
+def test_weights_of_another_rank_are_refused():
+    with pytest.raises(ValueError, match=r"shape \(B, T\).*rank 1"):
+        TokenCrossentropy()(np.array([[2, 1]]), LOGITS, np.ones(1))
+
+
+def test_a_batch_without_targets_costs_nothing():
+    assert float(TokenCrossentropy()(np.array([[0, 0]]), LOGITS)) == 0.0
+
+
 def test_config_round_trip():
     copy = keras.losses.deserialize(
         keras.losses.serialize(TokenCrossentropy(0.5))

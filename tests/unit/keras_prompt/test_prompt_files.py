@@ -85,7 +85,7 @@ def test_truncated_and_missing_files_are_refused(exported):
     data = next(exported.glob("variables/variables.data*"))
     whole = data.read_bytes()
     data.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match="cannot be read"):
+    with pytest.raises(ValueError, match="is truncated or was changed"):
         read_prompt(exported)
     (exported / "variables/variables.index").unlink()
     with pytest.raises(FileNotFoundError, match=r"no variables/variables\.ind"):
