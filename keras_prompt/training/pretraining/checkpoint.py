@@ -8,23 +8,30 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from keras_prompt.atomic_files import write_file
+from keras_prompt.models.language_model import T5LanguageModel
 from keras_prompt.types import FloatArray
 
 
-def save_checkpoint(path: Path, model: keras.Model, epoch: int) -> None:
-    """Replaces the checkpoint in one step, so that a kill leaves one whole."""
-    arrays = {name: v.numpy() for name, v in _variables(model).items()}
-    temporary = path.with_suffix(".partial")
-    safetensors.numpy.save_file(
-        {name: np.atleast_1d(array) for name, array in arrays.items()},
-        temporary,
-        metadata={"state": json.dumps({"epoch": epoch})},
-    )
-    temporary.replace(path)
+def save_checkpoint(path: Path, model: T5LanguageModel, epoch: int) -> None:
+    """Replaces the checkpoint in one step, so that a kill leaves one whole.
+
+    Raises:
+        OSError: it cannot be written; the old one is unharmed.
+    """
+    # safetensors has no arrays of rank 0.
+    arrays = {
+        name: np.atleast_1d(variable.numpy())
+        for name, variable in _variables(model).items()
+    }
+    metadata = {"state": json.dumps({"epoch": epoch})}
+    write_file(path, safetensors.numpy.save(arrays, metadata))
 
 
-def restore_checkpoint(path: Path, model: keras.Model) -> int:
+def restore_checkpoint(path: Path, model: T5LanguageModel) -> int:
     """Restores weights and slots; returns the epochs done, 0 without a file.
+
+    Nothing is assigned unless all of it fits.
 
     Raises:
         ValueError: the file is truncated or of another model.
@@ -35,20 +42,37 @@ def restore_checkpoint(path: Path, model: keras.Model) -> int:
     variables = _variables(model)
     try:
         with safetensors.safe_open(path, "numpy") as file:
-            if set(file.keys()) != set(variables):
-                raise ValueError(f"{path} is a checkpoint of another model.")
-            for name, variable in variables.items():
-                stored: FloatArray = file.get_tensor(name)
-                variable.assign(stored.reshape(variable.shape))
-            return int(json.loads(file.metadata()["state"])["epoch"])
-    except safetensors.SafetensorError as error:
+            epoch = json.loads((file.metadata() or {})["state"])["epoch"]
+            stored: dict[str, FloatArray] = {
+                name: file.get_tensor(name)
+                for name in file.keys()  # noqa: SIM118
+            }
+    except (
+        safetensors.SafetensorError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise ValueError(
             f"{path} is not a complete checkpoint ({error}). "
             "Remove it to start again."
         ) from error
+    shapes = {name: tuple(v.shape) or (1,) for name, v in variables.items()}
+    if {name: array.shape for name, array in stored.items()} != shapes:
+        raise ValueError(
+            f"{path} is a checkpoint of another model. Choose another output "
+            "folder, or remove the file to start again."
+        )
+    for name, variable in variables.items():
+        variable.assign(stored[name].reshape(variable.shape))
+    return int(epoch)
 
 
-def _variables(model: keras.Model) -> dict[str, keras.Variable]:
-    weights = {f"weights/{v.path}": v for v in model.weights}
-    slots = {f"optimizer/{v.path}": v for v in model.optimizer.variables}
-    return weights | slots
+def _variables(model: T5LanguageModel) -> dict[str, keras.Variable]:
+    """By name, without the numbers Keras gives to objects of the same kind."""
+    optimizer = model.optimizer
+    weights = {f"weights/{v.name}": v for v in model.backbone.weights}
+    return weights | {
+        f"optimizer/{v.path.removeprefix(optimizer.name + '/')}": v
+        for v in optimizer.variables
+    }

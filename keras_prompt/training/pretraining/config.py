@@ -2,10 +2,20 @@
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
+from keras_prompt.atomic_files import write_file
+
 _POSITIVE = (
+    "vocab_size",
+    "d_model",
+    "d_kv",
+    "d_ff",
+    "num_heads",
+    "num_encoder_layers",
+    "num_decoder_layers",
     "steps",
     "evaluate_every",
     "batch_size",
@@ -26,7 +36,7 @@ class PretrainConfig:
         vocabulary: a `spiece.model`; with a base, the base's own is used.
         vocab_size, d_model, d_kv, d_ff, num_heads, num_encoder_layers,
             num_decoder_layers: the sizes of a model without base (`T5Config`).
-        steps: optimizer steps in all.
+        steps: optimizer steps in all, a multiple of `evaluate_every`.
         evaluate_every: steps between validations, which also checkpoint.
         batch_size: packed rows a step.
         input_length: tokens of a row's input.
@@ -35,6 +45,10 @@ class PretrainConfig:
         warmup_steps: of that schedule (T5: 10,000).
         dtype: see `MeshT5Backbone`.
         seed: of the initial weights and of the data.
+
+    Raises:
+        ValueError: a setting is not of its kind or range, or two of them
+            contradict each other.
     """
 
     texts: tuple[str, ...]
@@ -61,18 +75,33 @@ class PretrainConfig:
     def __post_init__(self) -> None:
         for field in _POSITIVE:
             value = getattr(self, field)
-            if not isinstance(value, int) or value < 1:
+            if type(value) is not int or value < 1:
                 raise ValueError(
                     f"`{field}` must be a positive integer. "
                     f"Received: {field}={value!r}"
                 )
+        if self.steps % self.evaluate_every:
+            raise ValueError(
+                "`steps` must be a multiple of `evaluate_every`, so that the "
+                f"run ends with a validation. Received: steps={self.steps}, "
+                f"evaluate_every={self.evaluate_every}"
+            )
+        rate = self.learning_rate
+        if rate is not None and not (math.isfinite(rate) and rate > 0):
+            raise ValueError(
+                "`learning_rate` must be a positive number, or None for T5's "
+                f"schedule. Received: learning_rate={rate!r}"
+            )
         if self.objective not in ("span_corruption", "prefix_lm"):
             raise ValueError(
                 "`objective` must be 'span_corruption' or 'prefix_lm'. "
                 f"Received: objective={self.objective!r}"
             )
-        if not self.texts:
-            raise ValueError("`texts` must name at least one text file.")
+        if isinstance(self.texts, str) or not self.texts:
+            raise ValueError(
+                "`texts` must be a sequence of at least one text file. "
+                f"Received: texts={self.texts!r}"
+            )
         if (self.base is None) == (self.vocabulary is None):
             raise ValueError(
                 "Give `vocabulary` to start from random weights, or `base` "
@@ -80,24 +109,38 @@ class PretrainConfig:
                 f"Received: vocabulary={self.vocabulary!r}, base={self.base!r}"
             )
 
-    def claim_output(self) -> Path:
-        """Makes the output folder and leaves this config in it.
+    def check_output(self) -> Path:
+        """The output folder, if it is this run's to use.
+
+        Raises:
+            ValueError: it belongs to a run with other settings.
+        """
+        folder = Path(self.output)
+        path = folder / "run.json"
+        if not path.is_file():
+            return folder
+        try:
+            theirs = dict(json.loads(path.read_text()))
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path} is damaged ({error}). Choose another output folder, "
+                "or remove this one to start again."
+            ) from error
+        self._refuse_other(theirs, folder)
+        return folder
+
+    def claim_output(self) -> None:
+        """Leaves this config in the output folder, which is made if absent.
 
         Raises:
             ValueError: the folder belongs to a run with other settings.
+            OSError: it cannot be written.
         """
-        folder = Path(self.output)
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / "run.json"
-        mine = json.loads(json.dumps(dataclasses.asdict(self)))
-        if path.is_file():
-            self._refuse_other(json.loads(path.read_text()), mine, folder)
-        path.write_text(json.dumps(mine, indent=2) + "\n")
-        return folder
+        text = json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+        write_file(self.check_output() / "run.json", text)
 
-    def _refuse_other(
-        self, theirs: dict[str, Any], mine: dict[str, Any], folder: Path
-    ) -> None:
+    def _refuse_other(self, theirs: dict[str, Any], folder: Path) -> None:
+        mine = json.loads(json.dumps(dataclasses.asdict(self)))
         # More steps continue a run; anything else would be another run.
         for field in sorted(mine.keys() - {"steps", "output"}):
             if theirs.get(field) != mine[field]:

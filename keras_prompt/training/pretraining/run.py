@@ -47,8 +47,8 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
         ValueError: a file is not what it should be, or the output folder
             holds another run.
     """
+    folder = config.check_output()
     model, tokenizer = _model(config)
-    folder = config.claim_output()
     model.compile(
         optimizer=_optimizer(config),
         loss=TokenCrossentropy(),
@@ -77,6 +77,7 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
             f"inputs of {config.input_length} tokens. Give more text, or "
             "smaller batches."
         )
+    config.claim_output()
     steps_done = epochs_done * config.evaluate_every
     save = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: save_checkpoint(
