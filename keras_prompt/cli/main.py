@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         SystemExit: after --help, --version or wrong arguments.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    options = _parse(given)
+    options = parse(given)
     try:
         options.run(options)
         sys.stdout.flush()
@@ -63,7 +63,12 @@ def _fail(line: str, code: int) -> int:
     return code
 
 
-def _parse(given: list[str]) -> argparse.Namespace:
+def parse(given: list[str]) -> argparse.Namespace:
+    """The options of one command line.
+
+    Raises:
+        SystemExit: after --help, --version or wrong arguments.
+    """
     parser = _Parser(
         prog="keras-prompt",
         description="Prompt tuning: one frozen T5, one small matrix a task.",

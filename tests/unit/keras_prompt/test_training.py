@@ -1,8 +1,10 @@
 """Checkpoints, evaluation and the recipe, on a model of random weights."""
 
+import contextlib
 import csv
 import dataclasses
 import json
+import resource
 
 import keras
 import numpy as np
@@ -200,3 +202,38 @@ def test_checkpoints_of_another_prompt_length_are_refused(tiny_model, tmp_path):
         checkpoint.restore(longer)
     with pytest.raises(ValueError, match="`every_steps` must be"):
         PromptCheckpoint(tmp_path, every_steps=0)
+
+
+@contextlib.contextmanager
+def room_for_files_of(size):
+    """The system refuses to write further, as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_leaves_the_old_checkpoint_to_resume_from(
+    config, toy_task, tmp_path
+):
+    tune(dataclasses.replace(config, steps=3), verbose=False)
+    path = tmp_path / "run" / "checkpoint.safetensors"
+    before = path.read_bytes()
+    with (
+        room_for_files_of(len(before) // 2),
+        pytest.raises(OSError, match=r"checkpoint.*cannot be written"),
+    ):
+        tune(config, verbose=False)
+    assert path.read_bytes() == before
+    assert not [p for p in path.parent.iterdir() if "partial" in p.name]
+
+    resumed = tune(config, verbose=False)
+    whole = dataclasses.replace(config, output=str(tmp_path / "whole"))
+    tune(whole, verbose=False)
+    assert resumed.steps == 6
+    np.testing.assert_array_equal(
+        read_prompt(tmp_path / "run" / "prompt").prompt,
+        read_prompt(tmp_path / "whole" / "prompt").prompt,
+    )

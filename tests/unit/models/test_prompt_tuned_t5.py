@@ -139,11 +139,39 @@ def test_batched_generation_is_single_generation(tiny_model, sampler):
     assert together == alone
 
 
-def test_beam_search_finds_what_scores_no_worse_than_greedy(tiny_model):
+def beam_without_cache(model, texts, max_length, num_beams):
+    """Beam search in plain Python, every prefix decoded anew."""
+    found = []
+    for text in texts:
+        x, _ = features(model.tokenizer, [text], ["a"])
+        beams = [(0.0, [0])]
+        for _ in range(max_length):
+            extended = []
+            for score, tokens in beams:
+                if 1 in tokens:
+                    extended.append((score, [*tokens, 0]))
+                    continue
+                decoder_token_ids = np.asarray([tokens])
+                logits = model(x | {"decoder_token_ids": decoder_token_ids})
+                steps = tf.nn.log_softmax(logits[0, -1]).numpy()
+                extended += [
+                    (score + step, [*tokens, token])
+                    for token, step in enumerate(steps)
+                ]
+            beams = sorted(extended, reverse=True)[:num_beams]
+        found.append(beams[0][1][1:])
+    return found
+
+
+def test_cached_beam_search_is_uncached_beam_search(tiny_model):
     tiny_model.initialize_prompt(lambda table, *_: 3 * table[5:8])
-    greedy = tiny_model.generate(TEXTS, max_length=4)
-    beam = tiny_model.generate(TEXTS, max_length=4, sampler="beam")
-    assert len(beam) == len(greedy) == 3
+    # KerasHub's beam sampler keeps five beams by default.
+    expected = beam_without_cache(tiny_model, TEXTS, 6, num_beams=5)
+    # Beams that have ended compete with beams that still grow.
+    assert 0 < sum(1 in tokens for tokens in expected) < len(TEXTS)
+    found = tiny_model.generate(TEXTS, max_length=6, sampler="beam")
+    assert found == [tiny_model.tokenizer.decode(ids) for ids in expected]
+    assert found != tiny_model.generate(TEXTS, max_length=6)
 
 
 def test_unknown_samplers_and_bare_strings_are_refused(tiny_model):
