@@ -12,6 +12,8 @@ from keras_prompt.version import __version__
 _HOMES = {
     "Adafactor": "keras_prompt.optimizers",
     "MeshT5Backbone": "keras_prompt.models.t5.backbone",
+    "PromptBank": "keras_prompt.layers.prompt_bank",
+    "PromptBankT5": "keras_prompt.models.prompt_bank_t5",
     "PromptCheckpoint": "keras_prompt.training.checkpoint",
     "PromptEmbedding": "keras_prompt.layers.prompt_embedding",
     "PromptTunedT5": "keras_prompt.models.prompt_tuned_t5",

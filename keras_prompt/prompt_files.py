@@ -61,6 +61,10 @@ class PromptCard:
     files: dict[str, str] = dataclasses.field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
+    def describe_base(self) -> str:
+        """The base and the beginning of its fingerprint, for a message."""
+        return f"{self.base} (fingerprint {self.fingerprint[:8]}…)"
+
 
 class PromptFile(NamedTuple):
     """A prompt folder's content: float32 (P, D), and the card."""

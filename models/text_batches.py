@@ -11,6 +11,7 @@ import numpy.typing as npt
 from keras_prompt.tokenizer import Tokenizer
 
 TokenIds = npt.NDArray[np.int32]
+Features = dict[str, npt.NDArray[np.generic]]
 
 
 def text_batches(
@@ -18,7 +19,7 @@ def text_batches(
     tokenizer: Tokenizer,
     batch_size: int,
     input_length: int,
-) -> Iterator[dict[str, npt.NDArray[np.generic]]]:
+) -> Iterator[Features]:
     """Batches of features, each padded to its own longest text.
 
     Args:

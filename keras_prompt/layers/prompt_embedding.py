@@ -45,15 +45,7 @@ class PromptEmbedding(keras.layers.Layer):
     ) -> None:
         # The output has the input's type, whatever this layer's own.
         super().__init__(autocast=False, **kwargs)
-        if (
-            not isinstance(prompt_length, int)
-            or isinstance(prompt_length, bool)
-            or prompt_length < 1
-        ):
-            raise ValueError(
-                "`prompt_length` must be a positive integer. "
-                f"Received: prompt_length={prompt_length!r}"
-            )
+        check_prompt_length(prompt_length)
         self.prompt_length = prompt_length
         self.prompt_initializer = (
             keras.initializers.RandomUniform(-0.5, 0.5)
@@ -130,3 +122,20 @@ class PromptEmbedding(keras.layers.Layer):
             self.prompt_initializer
         )
         return config
+
+
+def check_prompt_length(prompt_length: Any) -> None:
+    """Refuses what is no number of vectors.
+
+    Raises:
+        ValueError: `prompt_length` is not a positive integer.
+    """
+    if (
+        not isinstance(prompt_length, int)
+        or isinstance(prompt_length, bool)
+        or prompt_length < 1
+    ):
+        raise ValueError(
+            "`prompt_length` must be a positive integer. "
+            f"Received: prompt_length={prompt_length!r}"
+        )

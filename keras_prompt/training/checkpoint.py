@@ -14,7 +14,8 @@ import safetensors.numpy
 
 from keras_prompt.atomic_files import write_file
 from keras_prompt.models.data_position import Position
-from keras_prompt.models.prompt_tuned_t5 import BestPrompt, PromptTunedT5
+from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
+from keras_prompt.models.prompted_t5 import BestPrompt
 
 _FILE = "checkpoint.safetensors"
 

@@ -7,7 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_prompt.models.prompt_tuned_t5 import BestPrompt, PromptTunedT5
+from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
+from keras_prompt.models.prompted_t5 import BestPrompt
 from keras_prompt.tasks.task import Example, Task, is_labelled
 
 METHODS = ("generate", "rank")

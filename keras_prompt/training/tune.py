@@ -8,7 +8,8 @@ from keras_prompt import tasks
 from keras_prompt.atomic_files import write_file
 from keras_prompt.export.prompt import export_prompt
 from keras_prompt.losses import TokenCrossentropy
-from keras_prompt.models.prompt_tuned_t5 import BestPrompt, PromptTunedT5
+from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
+from keras_prompt.models.prompted_t5 import BestPrompt
 from keras_prompt.optimizers import Adafactor
 from keras_prompt.tasks.pipeline import make_dataset
 from keras_prompt.training.checkpoint import PromptCheckpoint

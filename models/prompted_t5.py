@@ -1,0 +1,253 @@
+"""What every model with prompts does once they stand before its input.
+
+Letters: B batch, S input tokens, T target tokens, D d_model, V vocabulary,
+L labels.
+"""
+
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_prompt.models import decoding
+from keras_prompt.models.checkpoints import hugging_face
+from keras_prompt.models.data_position import TrackPosition
+from keras_prompt.models.t5.backbone import MeshT5Backbone
+from keras_prompt.models.t5.presets import find_checkpoint
+from keras_prompt.models.text_batches import Features, TokenIds
+from keras_prompt.tokenizer import Tokenizer
+from keras_prompt.types import FloatArray, Tensor
+
+InitialPrompt = Callable[
+    [FloatArray, Tokenizer, int, np.random.Generator], FloatArray
+]
+
+
+class BestPrompt(NamedTuple):
+    """The prompt that scored best on the evaluation split so far.
+
+    Attributes:
+        score: of the task, larger is better.
+        step: optimizer steps behind it.
+        prompt: float32 (P, D).
+    """
+
+    score: float
+    step: int
+    prompt: FloatArray
+
+
+class PromptedT5(keras.Model):
+    """A frozen T5 behind prompts that learn; subclasses say which prompt.
+
+    `fit` resumes what a callback restored; `evaluate` and `predict` are
+    Keras' own.
+
+    Args:
+        backbone: the frozen T5.
+        tokenizer: of its vocabulary.
+        name: of the model.
+
+    Attributes:
+        best_prompts: what evaluation found best so far, by prompt.
+    """
+
+    def __init__(
+        self, backbone: MeshT5Backbone, tokenizer: Tokenizer, name: str
+    ) -> None:
+        super().__init__(name=name)
+        self.backbone = backbone
+        self.tokenizer = tokenizer
+        self.best_prompts: dict[str, BestPrompt] = {}
+
+    @property
+    def prompt_weights(self) -> Mapping[str, keras.Variable]:
+        """Every weight that learns, float32 (its length, D), by its name."""
+        raise NotImplementedError
+
+    def prompted(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Embedded inputs behind their prompts, and the mask of both."""
+        raise NotImplementedError
+
+    def initial_prompt(
+        self, initial_prompt: InitialPrompt, prompt_length: int, seed: int
+    ) -> FloatArray:
+        """A first value, float32 (prompt_length, D)."""
+        return initial_prompt(
+            self.backbone.embedding_table(),
+            self.tokenizer,
+            prompt_length,
+            np.random.default_rng(seed),
+        )
+
+    def call(
+        self, inputs: Mapping[str, Tensor], training: bool = False
+    ) -> Tensor:
+        embedded, padding_mask = self.prompted(inputs)
+        return self.backbone(
+            embedded,
+            padding_mask,
+            inputs["decoder_token_ids"],
+            training=training,
+        )
+
+    def compile(
+        self, *args: Any, jit_compile: bool = False, **kwargs: Any
+    ) -> None:
+        # Keras' default compiles with XLA anew for each batch's longest row.
+        super().compile(*args, jit_compile=jit_compile, **kwargs)
+
+    def fit(
+        self,
+        x: Any = None,
+        *args: Any,
+        epochs: int = 1,
+        callbacks: Sequence[keras.callbacks.Callback] | None = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        **kwargs: Any,
+    ) -> keras.callbacks.History:
+        # Callbacks that save come last: what the others find out in the same
+        # step belongs to what is saved.
+        callbacks = sorted(
+            callbacks or [], key=lambda callback: hasattr(callback, "resume")
+        )
+        position = getattr(x, "position", None)
+        per_epoch = steps_per_epoch
+        if position is not None:
+            per_epoch = steps_per_epoch or position.batches_per_epoch
+        steps_done = 0
+        self.optimizer.build(self.trainable_variables)
+        for callback in callbacks:
+            if hasattr(callback, "resume"):
+                steps_done = callback.resume(self, per_epoch, position)
+        if position is not None:
+            callbacks.insert(0, TrackPosition(position))
+        fit = functools.partial(super().fit, x, *args, **kwargs)
+        if per_epoch is None or not steps_done:
+            return fit(
+                epochs=epochs,
+                callbacks=callbacks,
+                initial_epoch=initial_epoch,
+                steps_per_epoch=steps_per_epoch,
+            )
+        initial_epoch, into_epoch = divmod(steps_done, per_epoch)
+        if into_epoch and steps_per_epoch is not None:
+            # Keras runs epochs of one length; the broken one is shorter.
+            history = fit(
+                epochs=min(epochs, initial_epoch + 1),
+                callbacks=callbacks,
+                initial_epoch=initial_epoch,
+                steps_per_epoch=per_epoch - into_epoch,
+            )
+            initial_epoch += 1
+            if initial_epoch >= epochs or self.stop_training:
+                return history
+        return fit(
+            epochs=epochs,
+            callbacks=callbacks,
+            initial_epoch=initial_epoch,
+            steps_per_epoch=steps_per_epoch,
+        )
+
+    def summary(self, *args: Any, **kwargs: Any) -> None:
+        """Prints Keras' table, then what is frozen and what learns."""
+        super().summary(*args, **kwargs)
+        print_line = kwargs.get("print_fn", print)
+        print_line(self.parameter_report())
+
+    def parameter_report(self) -> str:
+        """One line: frozen and trainable parameters, and their share."""
+        frozen = sum(int(np.prod(w.shape)) for w in self.backbone.weights)
+        prompts = self.prompt_weights.values()
+        learns = sum(int(np.prod(w.shape)) for w in prompts)
+        share = 100 * learns / (frozen + learns)
+        what = "the prompt" if len(prompts) == 1 else f"{len(prompts)} prompts"
+        return (
+            f"Frozen parameters: {frozen:,} · trainable ({what}): "
+            f"{learns:,} · {share:.4f} % of all"
+        )
+
+    def write(
+        self, batches: Iterable[Features], sampler: Any, max_length: int
+    ) -> list[str]:
+        """An output for every row of batches of features."""
+        sampler = decoding.get_sampler(sampler)
+        outputs: list[str] = []
+        for features in batches:
+            token_ids = self._generate_batch(features, sampler, max_length)
+            outputs += [self.tokenizer.decode(row) for row in token_ids.numpy()]
+        return outputs
+
+    def log_likelihoods(
+        self, batches: Iterable[Features], targets: TokenIds
+    ) -> FloatArray:
+        """The log-likelihood of every row's targets; each row encoded once.
+
+        Args:
+            batches: of features.
+            targets: int32 (all batches' rows, L, T), padded with 0.
+
+        Returns:
+            float32 (rows, L), summed over tokens.
+        """
+        scores = [np.zeros((0, targets.shape[1]), np.float32)]
+        start = 0
+        for features in batches:
+            end = start + len(features["encoder_token_ids"])
+            batch = targets[start:end]
+            batch = batch[..., : np.count_nonzero(batch, axis=-1).max()]
+            scores.append(self._score_batch(features, batch).numpy())
+            start = end
+        return np.concatenate(scores)
+
+    def target_rows(self, targets: Sequence[str]) -> list[list[int]]:
+        """Token ids of targets, each with its EOS."""
+        eos = [self.tokenizer.eos_id]
+        return [self.tokenizer.encode(target) + eos for target in targets]
+
+    @tf.function(reduce_retracing=True, autograph=False)
+    def _generate_batch(
+        self, features: Features, sampler: Any, max_length: int
+    ) -> Tensor:
+        embedded, padding_mask = self.prompted(features)
+        encoded = self.backbone.encode(embedded, padding_mask)
+        return decoding.generate_token_ids(
+            self.backbone, sampler, encoded, padding_mask, max_length
+        )
+
+    @tf.function(reduce_retracing=True, autograph=False)
+    def _score_batch(self, features: Features, targets: Tensor) -> Tensor:
+        """(B, L, T) targets to their log-likelihoods (B, L)."""
+        embedded, padding_mask = self.prompted(features)
+        encoded = self.backbone.encode(embedded, padding_mask)
+        labels, length = tf.shape(targets)[1], tf.shape(targets)[2]
+        flat = tf.reshape(targets, [-1, length])
+        logits = self.backbone.decode(
+            tf.repeat(encoded, labels, axis=0),
+            tf.repeat(padding_mask, labels, axis=0),
+            decoding.shift_right(flat),
+        )
+        scores = decoding.log_likelihood(logits, flat)
+        return tf.reshape(scores, [-1, labels])
+
+
+def load_base(
+    preset: str | Path, dtype: str, dropout_rate: float
+) -> tuple[MeshT5Backbone, Tokenizer]:
+    """A frozen T5 and its tokenizer; see `PromptTunedT5.from_preset`."""
+    folder = find_checkpoint(preset)
+    checkpoint = hugging_face.read(folder)
+    tokenizer = Tokenizer.from_file(checkpoint.vocabulary)
+    backbone = MeshT5Backbone(
+        checkpoint.config,
+        weights=checkpoint.weights,
+        preset=folder.resolve().name,
+        dtype=dtype,
+        dropout_rate=dropout_rate,
+    )
+    return backbone, tokenizer

@@ -1,0 +1,167 @@
+"""The bank's model: a mixed batch answers as each prompt alone."""
+
+import numpy as np
+import pytest
+
+from keras_prompt.export.prompt import export_prompt
+from keras_prompt.layers.prompt_bank import PromptBank
+from keras_prompt.losses import TokenCrossentropy
+from keras_prompt.models.prompt_bank_t5 import PromptBankT5
+from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
+from keras_prompt.models.t5.backbone import MeshT5Backbone
+from keras_prompt.models.text_batches import pad_rows, text_batches
+from keras_prompt.optimizers import Adafactor
+
+LENGTHS = {"first": 3, "second": 7, "third": 1}
+LABELS = {
+    "first": ["positive", "a"],
+    "second": ["True"],
+    "third": ["dog", "the man", "film"],
+}
+TEXTS = [
+    "the film is a delight",
+    "a dull film",
+    "the cast",
+    "he runs every morning and she walks to school",
+    "a dog barked at the moon",
+]
+TASKS = ["second", "first", "third", "third", "second"]
+
+
+@pytest.fixture
+def alone(tiny_model):
+    """A model of one prompt for each task."""
+    rng = np.random.default_rng(0)
+    models = {}
+    for name, length in LENGTHS.items():
+        models[name] = PromptTunedT5(
+            tiny_model.backbone, tiny_model.tokenizer, length
+        )
+        models[name].prompt.embeddings.assign(rng.normal(size=(length, 16)))
+    return models
+
+
+@pytest.fixture
+def served(alone, tmp_path):
+    folders = []
+    for name, model in alone.items():
+        export_prompt(
+            model, tmp_path / name, task=name, label_words=LABELS[name]
+        )
+        folders.append(tmp_path / name)
+    model = alone["first"]
+    bank = PromptBank.load(folders)
+    return PromptBankT5(model.backbone, model.tokenizer, bank)
+
+
+def features(model, texts, tasks, targets):
+    x = next(text_batches(texts, model.tokenizer, len(texts), 64))
+    y = pad_rows(model.target_rows(targets))
+    x["decoder_token_ids"] = np.pad(y[:, :-1], [(0, 0), (1, 0)])
+    return x | {"task_index": model.bank.index(tasks)}, y
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3, 4], [4, 2, 0, 3, 1], [2, 3]])
+@pytest.mark.parametrize("padding", [0, 6])
+def test_row_i_of_a_mixed_batch_is_its_prompt_alone(
+    served, alone, order, padding
+):
+    texts, tasks = [TEXTS[i] for i in order], [TASKS[i] for i in order]
+    x, _ = features(served, texts, tasks, ["a film"] * len(order))
+    for name in ("encoder_token_ids", "encoder_padding_mask"):
+        x[name] = np.pad(x[name], [(0, 0), (0, padding)])
+    logits = served(x).numpy()
+    predicted = served.predict(x, verbose=0)
+    for row, (text, task) in enumerate(zip(texts, tasks, strict=True)):
+        single, _ = features(served, [text], [task], ["a film"])
+        expected = alone[task](single)[0]
+        np.testing.assert_allclose(logits[row], expected, 1e-5, 1e-5)
+        np.testing.assert_allclose(predicted[row], expected, 1e-5, 1e-5)
+
+
+def test_generate_score_and_rank_answer_as_each_prompt_alone(served, alone):
+    targets = ["a", "the film", "dog", "a delight", "moon"]
+    texts = served.generate(TEXTS, TASKS, max_length=8, batch_size=2)
+    scores = served.score(TEXTS, TASKS, targets, batch_size=3)
+    ranks = served.rank(TEXTS, TASKS, batch_size=4)
+    assert ranks.shape == (5, 3)
+    for row, task in enumerate(TASKS):
+        model, text = alone[task], [TEXTS[row]]
+        assert texts[row] == model.generate(text, max_length=8)[0]
+        score = model.score(text, [targets[row]])[0]
+        np.testing.assert_allclose(scores[row], score, 1e-5, 1e-5)
+        expected = model.rank(text, LABELS[task])[0]
+        count = len(LABELS[task])
+        np.testing.assert_allclose(ranks[row, :count], expected, 1e-5, 1e-5)
+        assert (ranks[row, count:] == -np.inf).all()
+    assert served.generate(TEXTS, "first", 8) == alone["first"].generate(
+        TEXTS, 8
+    )
+
+
+def test_no_texts_are_no_answers(served):
+    assert served.generate([], []) == []
+    assert served.score([], [], []).shape == (0,)
+    assert served.rank([], []).shape == (0, 0)
+
+
+def test_unknown_tasks_are_refused_before_anything_runs(served):
+    for call in (
+        lambda: served.generate(TEXTS, [*TASKS[:4], "secnd"]),
+        lambda: served.rank(
+            TEXTS, [*TASKS[:4], "secnd"], LABELS | {"secnd": "a"}
+        ),
+        lambda: served.score(TEXTS, "secnd", ["a"] * 5),
+        lambda: served.initialize_prompt("secnd", lambda *_: 0),
+    ):
+        with pytest.raises(ValueError, match="Did you mean 'second'"):
+            call()
+
+
+def test_counts_that_differ_and_missing_labels_are_refused(served):
+    with pytest.raises(ValueError, match="5 texts and 2 tasks"):
+        served.generate(TEXTS, ["first", "second"])
+    with pytest.raises(ValueError, match="5 texts and 1 targets"):
+        served.score(TEXTS, TASKS, ["a"])
+    with pytest.raises(ValueError, match="Task 'third' has no labels"):
+        served.rank(TEXTS, TASKS, {"first": ["a"], "second": ["b"]})
+
+
+def test_a_prompt_of_another_base_or_width_is_refused_by_name(
+    served, alone, tmp_path
+):
+    config = served.backbone.config
+    other = MeshT5Backbone(config, seed=4, preset="other")
+    with pytest.raises(ValueError, match=r"'first' was tuned on tiny .*other"):
+        PromptBankT5(other, served.tokenizer, served.bank)
+    import dataclasses
+
+    wide = MeshT5Backbone(dataclasses.replace(config, d_model=20))
+    with pytest.raises(ValueError, match=r"'first' has d_model 16.*has 20"):
+        PromptBankT5(wide, served.tokenizer, served.bank)
+
+
+def test_evaluate_sums_each_tasks_own_token_mean(served, alone):
+    targets = ["a", "the film", "dog", "a delight", "moon"]
+    x, y = features(served, TEXTS, TASKS, targets)
+    weights = (y != 0).astype(np.float32)
+    served.compile(optimizer=Adafactor(0.3), loss=TokenCrossentropy())
+    found = served.evaluate(x, y, sample_weight=weights, verbose=0)
+    expected = 0.0
+    for task, model in alone.items():
+        model.compile(optimizer=Adafactor(0.3), loss=TokenCrossentropy())
+        rows = [i for i, name in enumerate(TASKS) if name == task]
+        mine = {name: value[rows] for name, value in x.items()}
+        expected += model.evaluate(
+            mine, y[rows], sample_weight=weights[rows], verbose=0
+        )
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_a_loss_that_cannot_be_told_apart_by_task_is_refused(served):
+    with pytest.raises(ValueError, match="must be a mean over weights"):
+        served.compile(optimizer="sgd", loss="mse")
+
+
+def test_the_report_counts_every_prompt(served):
+    assert "trainable (3 prompts): 176 ·" in served.parameter_report()
