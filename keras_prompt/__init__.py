@@ -25,6 +25,7 @@ _HOMES = {
     "get_strategy": "keras_prompt.training.strategy",
     "load_prompt": "keras_prompt.export.prompt",
     "make_dataset": "keras_prompt.tasks.pipeline",
+    "make_mixture_dataset": "keras_prompt.tasks.mixture",
 }
 _MODULES = ("initial_prompts", "losses", "models", "optimizers", "tasks")
 

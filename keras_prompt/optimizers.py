@@ -37,6 +37,12 @@ class Adafactor(keras.optimizers.Optimizer):
     dimensions both reach `min_dim_size_to_factor`: a prompt of 100 vectors is
     not factored, one of 150 is.
 
+    A weight with a true attribute `may_be_absent`, a prompt of a
+    `PromptBank`, counts its own steps and stands still, with all that is kept
+    of it, in a step whose gradient for it is zero throughout: its task was
+    not in the batch. It then moves as in a run of its own. (A schedule of the
+    learning rate follows `iterations`, the steps of all.)
+
     Differences from `keras.optimizers.Adafactor`: the learning rate is used as
     given; scaling by the weight's size is a choice; weight decay is not
     multiplied by the learning rate; small matrices are not factored.
@@ -112,7 +118,7 @@ class Adafactor(keras.optimizers.Optimizer):
         # Slots live where the weights do, wherever this is called from.
         with self._distribution_strategy.scope():
             super().build(variables)
-            self._slots = [self._make_slots(v) for v in variables]
+            self._slots = [self._make_slots(v, step) for v in variables]
 
     def update_step(
         self, gradient: Tensor, variable: keras.Variable, learning_rate: Tensor
@@ -120,16 +126,18 @@ class Adafactor(keras.optimizers.Optimizer):
         # An embedding's gradient comes as slices; moments take all of it.
         gradient = tf.cast(tf.convert_to_tensor(gradient), tf.float32)
         weight = ops.cast(variable, "float32")
-        slots = self._slots[self._get_variable_index(variable)]
-        step = ops.cast(self.iterations, "float32") + (1.0 - self.step_offset)
+        *slots, steps = self._slots[self._get_variable_index(variable)]
+        step = ops.cast(steps, "float32") + (1.0 - self.step_offset)
         # Not 1 - decay: at step 1,100,000 that has lost most of its digits.
         fresh = step**-self.decay_exponent
         squared = ops.square(gradient) + _EPSILON_SQUARED_GRADIENT
         axes = self._factored_axes(variable.shape)
         if axes is None:
-            update = _whole_update(gradient, squared, fresh, slots[0])
+            moments = [_moved(slots[0], squared, fresh)]
+            update = gradient * ops.rsqrt(moments[0])
         else:
-            update = _factored_update(gradient, squared, fresh, slots, axes)
+            moments = _factored_moments(slots, squared, fresh, axes)
+            update = gradient * _factored_scale(moments, axes)
         size = _root_mean_square(update) / self.clip_threshold
         step_size = ops.cast(learning_rate, "float32")
         if self.scale_by_parameter_size:
@@ -138,7 +146,14 @@ class Adafactor(keras.optimizers.Optimizer):
             )
         weight = weight * (1.0 - self.decay_per_step)
         weight -= step_size * update / ops.maximum(size, 1.0)
-        self.assign(variable, ops.cast(weight, variable.dtype))
+        after = [(variable, ops.cast(weight, variable.dtype))]
+        after += zip(slots, moments, strict=True)
+        if steps is not self.iterations:
+            after.append((steps, steps + 1))
+            is_present = ops.any(ops.not_equal(gradient, 0.0))
+            after = [(v, ops.where(is_present, new, v)) for v, new in after]
+        for moved, value in after:
+            self.assign(moved, value)
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
@@ -151,7 +166,10 @@ class Adafactor(keras.optimizers.Optimizer):
             "min_dim_size_to_factor": self.min_dim_size_to_factor,
         }
 
-    def _make_slots(self, variable: keras.Variable) -> list[keras.Variable]:
+    def _make_slots(
+        self, variable: keras.Variable, step: int
+    ) -> list[keras.Variable]:
+        """The second moments, then the count of the weight's steps."""
         axes = self._factored_axes(variable.shape)
         name = variable.path.replace("/", "_")
         if axes is None:
@@ -162,7 +180,7 @@ class Adafactor(keras.optimizers.Optimizer):
                 "second_moment_rows": _without(variable.shape, columns),
                 "second_moment_columns": _without(variable.shape, rows),
             }
-        return [
+        slots = [
             self.add_variable(
                 shape=shape,
                 initializer="zeros",
@@ -171,6 +189,15 @@ class Adafactor(keras.optimizers.Optimizer):
             )
             for slot, shape in shapes.items()
         ]
+        if not getattr(variable, "may_be_absent", False):
+            return [*slots, self.iterations]
+        steps = self.add_variable(
+            shape=(),
+            initializer=keras.initializers.Constant(step),
+            dtype=self.iterations.dtype,
+            name=f"{name}_steps",
+        )
+        return [*slots, steps]
 
     def _factored_axes(self, shape: Sequence[int]) -> tuple[int, int] | None:
         """The second-largest and the largest axis, or none if too small."""
@@ -182,33 +209,34 @@ class Adafactor(keras.optimizers.Optimizer):
         return by_size[-2], by_size[-1]
 
 
-def _whole_update(
-    gradient: Tensor, squared: Tensor, fresh: Tensor, slot: keras.Variable
-) -> Tensor:
-    second_moment = (1.0 - fresh) * slot + fresh * squared
-    slot.assign(second_moment)
-    return gradient * ops.rsqrt(second_moment)
+def _moved(average: Tensor, value: Tensor, fresh: Tensor) -> Tensor:
+    return (1.0 - fresh) * average + fresh * value
 
 
-def _factored_update(
-    gradient: Tensor,
+def _factored_moments(
+    slots: Sequence[Tensor],
     squared: Tensor,
     fresh: Tensor,
-    slots: Sequence[keras.Variable],
     axes: tuple[int, int],
-) -> Tensor:
-    """Divides by the root of rows * columns / mean(rows)."""
+) -> list[Tensor]:
+    """The means over columns, and over rows."""
     rows_axis, columns_axis = axes
-    for slot, reduced in zip(slots, (columns_axis, rows_axis), strict=True):
-        mean = ops.mean(squared, axis=reduced)
-        slot.assign((1.0 - fresh) * slot + fresh * mean)
-    rows, columns = (ops.convert_to_tensor(slot) for slot in slots)
+    return [
+        _moved(slot, ops.mean(squared, axis=reduced), fresh)
+        for slot, reduced in zip(slots, (columns_axis, rows_axis), strict=True)
+    ]
+
+
+def _factored_scale(moments: Sequence[Tensor], axes: tuple[int, int]) -> Tensor:
+    """One over the root of rows * columns / mean(rows)."""
+    rows_axis, columns_axis = axes
+    rows, columns = moments
     # The rows' axis moved down if the axis averaged away stood before it.
     axis = rows_axis - (columns_axis < rows_axis)
     rows = rows / ops.mean(rows, axis=axis, keepdims=True)
     rows = ops.expand_dims(ops.rsqrt(rows), columns_axis)
     columns = ops.expand_dims(ops.rsqrt(columns), rows_axis)
-    return gradient * rows * columns
+    return rows * columns
 
 
 def _root_mean_square(x: Tensor) -> Tensor:

@@ -118,6 +118,17 @@ class PromptBankT5(PromptedT5):
             )
         super().compile(*args, loss=loss, **kwargs)
 
+    def fit(
+        self, x: Any = None, *args: Any, **kwargs: Any
+    ) -> keras.callbacks.History:
+        names = getattr(x, "task_names", self.bank.names)
+        if names != self.bank.names:
+            raise ValueError(
+                "The tasks of the mixture must be the bank's, in its order. "
+                f"Received: {names} for a bank of {self.bank.names}"
+            )
+        return super().fit(x, *args, **kwargs)
+
     def compute_loss(
         self,
         x: Any = None,

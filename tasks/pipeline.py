@@ -79,29 +79,21 @@ def make_dataset(
             than `target_length`, or fewer rows than a batch with
             `drop_remainder`.
     """
-    _check_integers(
+    check_integers(
         input_length=(input_length, 2),
         target_length=(target_length, 2),
         batch_size=(batch_size, 1),
         seed=(seed, 0),
     )
-    examples = task.examples(split)
-    _check_targets(task, split, examples)
-    if drop_remainder and len(examples) < batch_size:
-        raise ValueError(
-            f"Split '{split}' of task '{task.name}' has {len(examples)} rows, "
-            f"not one batch of {batch_size}: `drop_remainder` leaves nothing."
-        )
     # Token ids live where tf.data runs, also on a machine with accelerators.
     with tf.device("CPU:0"):
-        where, eos_id = f"{task.name}, split '{split}'", tokenizer.eos_id
-        inputs = encode([row["inputs"] for row in examples], tokenizer)
-        targets = encode([row["targets"] for row in examples], tokenizer)
-        rows = TokenRows(
-            inputs=trimmed(inputs, input_length, eos_id, where),
-            targets=checked(targets, target_length, eos_id, where),
-            input_length=input_length if static_shapes else None,
-            target_length=target_length if static_shapes else None,
+        rows = token_rows(
+            task,
+            split,
+            tokenizer,
+            input_length,
+            target_length,
+            static_shapes=static_shapes,
         )
         order = BatchOrder(
             lengths=rows.inputs.row_lengths(),
@@ -111,16 +103,41 @@ def make_dataset(
             length_buckets=length_buckets,
             drop_remainder=drop_remainder,
         )
-        return _assembled(rows, order, repeat)
+        check_not_empty(task, split, order, "drop_remainder")
+        position = Position(order.batches_per_epoch)
+        batches = order.dataset(position, repeat=repeat).map(
+            rows.batch, num_parallel_calls=2, deterministic=True
+        )
+        return with_position(batches, position, repeat=repeat)
 
 
-def _assembled(
-    rows: TokenRows, order: BatchOrder, repeat: bool
-) -> tf.data.Dataset:
-    position = Position(order.batches_per_epoch)
-    batches = order.dataset(position, repeat=repeat).map(
-        rows.batch, num_parallel_calls=2, deterministic=True
+def token_rows(
+    task: Task,
+    split: str,
+    tokenizer: Tokenizer,
+    input_length: int,
+    target_length: int,
+    *,
+    static_shapes: bool,
+) -> TokenRows:
+    """A split's rows as token ids; see `make_dataset`."""
+    examples = task.examples(split)
+    _check_targets(task, split, examples)
+    where, eos_id = f"{task.name}, split '{split}'", tokenizer.eos_id
+    inputs = encode([row["inputs"] for row in examples], tokenizer)
+    targets = encode([row["targets"] for row in examples], tokenizer)
+    return TokenRows(
+        inputs=trimmed(inputs, input_length, eos_id, where),
+        targets=checked(targets, target_length, eos_id, where),
+        input_length=input_length if static_shapes else None,
+        target_length=target_length if static_shapes else None,
     )
+
+
+def with_position(
+    batches: tf.data.Dataset, position: Position, *, repeat: bool
+) -> tf.data.Dataset:
+    """Batches that start at a position, with the position as attribute."""
     dataset = batches.prefetch(tf.data.AUTOTUNE)
     if repeat:
         endless = tf.data.experimental.INFINITE_CARDINALITY
@@ -135,13 +152,26 @@ def _assembled(
     return dataset
 
 
-def _check_integers(**values: tuple[int, int]) -> None:
+def check_integers(**values: tuple[int, int]) -> None:
+    """Refuses what is no integer, or less than the least allowed."""
     for name, (value, least) in values.items():
         if not isinstance(value, int) or value < least:
             raise ValueError(
                 f"`{name}` must be an integer of at least {least}. "
                 f"Received: {name}={value!r}"
             )
+
+
+def check_not_empty(
+    task: Task, split: str, order: BatchOrder, argument: str
+) -> None:
+    """Refuses an argument that leaves out all rows there are."""
+    if not order.batches_per_epoch:
+        raise ValueError(
+            f"Split '{split}' of task '{task.name}' has "
+            f"{order.lengths.shape[0]} rows, not one batch of "
+            f"{order.batch_size}: `{argument}` leaves nothing."
+        )
 
 
 def _check_targets(task: Task, split: str, examples: Sequence[Example]) -> None:
