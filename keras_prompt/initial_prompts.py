@@ -160,16 +160,16 @@ def from_text(text: str, population: int = _POPULATION) -> InitialPrompt:
 
 
 def from_file(path: str | Path) -> InitialPrompt:
-    """A `.npy` file, or the folder of an exported prompt, as it is.
+    """A prompt as it is, in any format of `prompt_formats.formats`.
 
     Raises:
         FileNotFoundError: nothing is at the path.
-        ValueError: the file is no float array, or its shape is not (P, D).
+        ValueError: it holds no prompt, a damaged one, or, when it is used, one
+            of another shape than (P, D).
     """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"No prompt at {path}.")
-    value = _read(path)
+    from keras_prompt.prompt_formats import formats
+
+    value = formats.read(path).prompt
 
     def initial_prompt(
         embedding_table: FloatArray,
@@ -196,24 +196,3 @@ def _checked_labels(labels: Sequence[str]) -> list[str]:
             f"Received: labels={labels!r}"
         )
     return words
-
-
-def _read(path: Path) -> FloatArray:
-    if path.is_dir():
-        from keras_prompt.prompt_files import read_prompt
-
-        return read_prompt(path).prompt
-    try:
-        value = np.lib.format.open_memmap(path, mode="r")
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(
-            f"{path} is not a complete .npy file: {error}"
-        ) from error
-    if value.ndim != 2 or not np.issubdtype(value.dtype, np.floating):
-        raise ValueError(
-            f"{path} must hold a float array (prompt_length, d_model). "
-            f"Received: {value.dtype} {value.shape}"
-        )
-    if not np.isfinite(value).all():
-        raise ValueError(f"{path} holds numbers that are not finite.")
-    return np.array(value, np.float32)

@@ -128,7 +128,7 @@ def write_prompt(
         )
     if not np.isfinite(prompt).all():
         raise ValueError("The prompt holds numbers that are not finite.")
-    _refuse_other_content(folder)
+    check_place(folder)
     partial: Path | None = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -153,9 +153,14 @@ def read_prompt(folder: str | Path) -> PromptFile:
     Raises:
         FileNotFoundError: nothing is there, or files are missing.
         ValueError: a file is truncated, of another format, or its parts do
-            not fit together.
+            not fit together; or the path is a file.
     """
     folder = Path(folder)
+    if folder.is_file():
+        raise ValueError(
+            f"{folder} is a file, not a prompt's folder; `keras-prompt export` "
+            "makes one of another tool's prompt."
+        )
     if not folder.is_dir():
         raise FileNotFoundError(f"No prompt folder at {folder}.")
     for name in (CARD, *_NEEDED):
@@ -193,6 +198,19 @@ def folder_bytes(folder: str | Path) -> int:
     return sum(path.stat().st_size for path in files)
 
 
+def check_place(folder: Path) -> None:
+    """Whether a prompt may be written there.
+
+    Raises:
+        ValueError: the folder holds something else.
+    """
+    is_free = not folder.exists() or (folder / CARD).is_file()
+    if not is_free and not (folder.is_dir() and not any(folder.iterdir())):
+        raise ValueError(
+            f"{folder} exists and holds no prompt. Choose another folder."
+        )
+
+
 def _save(folder: Path, prompt: FloatArray, card: PromptCard) -> None:
     module = _PromptModule(prompt.astype(np.float32))
     tf.saved_model.save(
@@ -209,14 +227,6 @@ def _save(folder: Path, prompt: FloatArray, card: PromptCard) -> None:
     card = dataclasses.replace(card, files=digests)
     text = json.dumps(dataclasses.asdict(card), indent=2) + "\n"
     (folder / CARD).write_text(text)
-
-
-def _refuse_other_content(folder: Path) -> None:
-    is_free = not folder.exists() or (folder / CARD).is_file()
-    if not is_free and not (folder.is_dir() and not any(folder.iterdir())):
-        raise ValueError(
-            f"{folder} exists and holds no prompt. Choose another folder."
-        )
 
 
 def _digest(path: Path) -> str:

@@ -1,60 +1,160 @@
 """`keras-prompt export`."""
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from keras_prompt.prompt_files import PromptCard
+    from keras_prompt.types import FloatArray
 
 EXAMPLE = "keras-prompt export runs/rte prompts/rte"
+
+_FORMATS = ("saved_model", "npy", "peft")
+
+
+class _Source(NamedTuple):
+    """A prompt, float32 (P, D), and what is known of it."""
+
+    prompt: "FloatArray"
+    card: "PromptCard | None"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's own options."""
     add = parser.add_argument
-    add("run_folder", help="output folder of `keras-prompt tune`")
-    add("destination", help="folder to make")
+    add(
+        "source",
+        help="output folder of `keras-prompt tune`; or a prompt: an exported "
+        "one, a .npy file, a PEFT adapter's folder, a T5X checkpoint",
+    )
+    add("destination", help="folder to make, or file that ends in .npy")
+    add(
+        "--format",
+        choices=_FORMATS,
+        help="saved_model (default), npy (default for a name in .npy), or "
+        "peft, an adapter's folder",
+    )
     add(
         "--last",
         action="store_true",
-        help="the checkpoint's present prompt instead of the best one",
+        help="the run's present prompt instead of the best one",
     )
+    add(
+        "--preset",
+        help="for another tool's prompt: the model it was tuned on, name or "
+        "folder",
+    )
+    add("--task", help="for another tool's prompt: its task's name")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Exports from the run's checkpoint, finished or not.
+    """Exports a run's prompt, or writes a prompt in another format.
 
     Raises:
-        FileNotFoundError: the folder holds no run.
-        ValueError: the run has no checkpoint yet, or a damaged one.
+        FileNotFoundError: there is no run and no prompt.
+        ValueError: a run has no checkpoint yet, a file is damaged, or an
+            option does not go with the others.
         OSError: the destination cannot be written.
     """
+    source = Path(options.source)
+    if not source.exists():
+        raise FileNotFoundError(f"No run and no prompt at {source}.")
+    kind = options.format or (
+        "npy" if options.destination.endswith(".npy") else "saved_model"
+    )
+    is_run = (source / "config.json").is_file()
+    if options.last and not is_run:
+        raise ValueError(f"--last is for a run; {source} is none.")
     from keras_prompt.cli.quiet import import_tensorflow
 
     import_tensorflow()
-    from keras_prompt import tasks
-    from keras_prompt.export.prompt import export_prompt
+    from keras_prompt import prompt_files
+    from keras_prompt.prompt_formats import formats, npy, peft
+
+    homes = {"saved_model": prompt_files, "npy": npy, "peft": peft}
+    homes[kind].check_place(Path(options.destination))
+    if is_run:
+        found = _of_run(options)
+    else:
+        prompt, _, card = formats.read(source)
+        found = _Source(prompt, card)
+    if found.card is not None and (options.preset or options.task):
+        raise ValueError(
+            f"--preset and --task are for a prompt without a card; {source} "
+            f"was tuned on {found.card.base} for {found.card.task}."
+        )
+    if kind == "npy":
+        size = npy.write(options.destination, found.prompt)
+    elif kind == "peft":
+        size = peft.write(options.destination, found.prompt)
+    else:
+        card = found.card or _new_card(found.prompt, options)
+        size = prompt_files.write_prompt(
+            options.destination, found.prompt, card
+        )
+    print(f"{options.destination} · {size:,} bytes")
+
+
+def _of_run(options: argparse.Namespace) -> _Source:
+    """The prompt of a run's checkpoint, finished or not."""
+    from keras_prompt.export.prompt import make_card
     from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
     from keras_prompt.optimizers import Adafactor
     from keras_prompt.training.checkpoint import PromptCheckpoint
     from keras_prompt.training.config import TuneConfig
 
-    config = TuneConfig.of_run(options.run_folder)
+    config = TuneConfig.of_run(options.source)
     model = PromptTunedT5.from_preset(config.preset, config.prompt_length)
     model.compile(optimizer=Adafactor(config.learning_rate))
     model.optimizer.build(model.trainable_variables)
-    steps = PromptCheckpoint(options.run_folder).restore(model)
+    steps = PromptCheckpoint(options.source).restore(model)
     if not steps:
-        raise ValueError(f"{options.run_folder} has no checkpoint yet.")
+        raise ValueError(f"{options.source} has no checkpoint yet.")
     best = None if options.last else model.best
-    # A task that a program registered is not known here; its prompt is the
-    # same.
-    is_known = config.task in tasks.names()
-    task = tasks.get(config.task) if is_known else None
-    size = export_prompt(
+    prompt = best.prompt if best else model.prompt.embeddings.numpy()
+    card = make_card(
         model,
-        options.destination,
-        prompt=best.prompt if best else None,
-        task=config.task,
-        label_words=task.labels if task and task.closed else (),
+        prompt,
         steps=best.step if best else steps,
         seed=config.seed,
         score=best.score if best else None,
+        **_about_task(config.task),
     )
-    print(f"{options.destination} · {size:,} bytes")
+    return _Source(prompt, card)
+
+
+def _new_card(
+    prompt: "FloatArray", options: argparse.Namespace
+) -> "PromptCard":
+    """A card for another tool's prompt, which says nothing of itself."""
+    if options.preset is None:
+        raise ValueError(
+            f"{options.source} does not say which model it was tuned on; "
+            "name it with --preset."
+        )
+    from keras_prompt import tasks
+    from keras_prompt.export.prompt import make_card
+    from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
+
+    if options.task is not None:
+        tasks.get(options.task)
+    model = PromptTunedT5.from_preset(options.preset, len(prompt))
+    d_model = model.backbone.config.d_model
+    if prompt.shape[1] != d_model:
+        raise ValueError(
+            f"{options.source} has d_model {prompt.shape[1]}; "
+            f"{options.preset} has d_model {d_model}."
+        )
+    return make_card(model, prompt, **_about_task(options.task))
+
+
+def _about_task(name: str | None) -> dict[str, Any]:
+    """A task's name and label words, for a card."""
+    from keras_prompt import tasks
+
+    # A task that a program registered is not known here; its prompt is the
+    # same.
+    task = tasks.get(name) if name in tasks.names() else None
+    words = task.labels if task and task.closed else ()
+    return {"task": name, "label_words": words}

@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_prompt.cli.arguments import natural_number, positive_integer
@@ -20,7 +21,11 @@ Neighbours = list[list[tuple[str, float]]]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's own options."""
     add = parser.add_argument
-    add("prompt", help="folder of an exported prompt")
+    add(
+        "prompt",
+        help="an exported prompt, a .npy file, a PEFT adapter's folder or a "
+        "T5X checkpoint",
+    )
     add("--preset", help="model name or folder (the prompt's own)")
     add("--rows", type=natural_number, default=10, help="vectors to show (10)")
     add(
@@ -44,18 +49,26 @@ def run(options: argparse.Namespace) -> None:
     import_tensorflow()
     import numpy as np
 
-    from keras_prompt.prompt_files import folder_bytes, read_prompt
+    from keras_prompt.prompt_files import folder_bytes
+    from keras_prompt.prompt_formats import formats
 
-    prompt, card = read_prompt(options.prompt)
+    prompt, form, card = formats.read(options.prompt)
+    prompt_length, d_model = prompt.shape
+    path = Path(options.prompt)
     facts: dict[str, Any] = {
-        **dataclasses.asdict(card),
-        "bytes": folder_bytes(options.prompt),
+        "format": form,
+        "prompt_length": prompt_length,
+        "d_model": d_model,
+        **(dataclasses.asdict(card) if card else {}),
+        "bytes": path.stat().st_size if path.is_file() else folder_bytes(path),
         "rms": float(np.sqrt(np.mean(np.square(prompt)))),
         "largest": float(np.abs(prompt).max()),
+        "median_row_norm": float(np.median(np.linalg.norm(prompt, axis=1))),
     }
     neighbours = None
     if options.rows:
-        neighbours = _neighbours(prompt[: options.rows], card.base, options)
+        base = card.base if card else None
+        neighbours = _neighbours(prompt[: options.rows], base, options)
     if options.json:
         print(json.dumps(facts | {"neighbours": neighbours}))
         return
@@ -65,30 +78,38 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _neighbours(
-    rows: "FloatArray", base: str, options: argparse.Namespace
+    rows: "FloatArray", base: str | None, options: argparse.Namespace
 ) -> Neighbours | None:
     """None, and a line that says so, where the prompt's base is not here."""
-    from keras_prompt.models.t5.presets import find_checkpoint
-
+    preset = options.preset or base
+    if preset is None:
+        _say_why_not("the prompt does not say which base it is for")
+        return None
     if options.preset is None:
+        from keras_prompt.models.t5.presets import find_checkpoint
+
         try:
-            find_checkpoint(base)
+            find_checkpoint(preset)
         except (ValueError, FileNotFoundError):
-            print(
-                f"keras-prompt: no nearest words: the prompt's base '{base}' "
-                "is not here; name its folder with --preset.",
-                file=sys.stderr,
-            )
+            _say_why_not(f"the prompt's base '{base}' is not here")
             return None
     from keras_prompt.interpret import nearest_pieces
     from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
 
-    model = PromptTunedT5.from_preset(options.preset or base, prompt_length=1)
+    model = PromptTunedT5.from_preset(preset, prompt_length=1)
     return nearest_pieces(
         rows,
         model.backbone.embedding_table(),
         model.tokenizer,
         options.neighbours,
+    )
+
+
+def _say_why_not(reason: str) -> None:
+    print(
+        f"keras-prompt: no nearest words: {reason}; name its folder with "
+        "--preset.",
+        file=sys.stderr,
     )
 
 

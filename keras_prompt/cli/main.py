@@ -15,7 +15,7 @@ _VERBS = {
     "tune": "tune a prompt for a task",
     "evaluate": "score a prompt on a task",
     "predict": "answer texts with a prompt",
-    "export": "export a run's prompt",
+    "export": "export a run's prompt, or turn a prompt into another format",
     "inspect": "show a prompt's card and nearest words",
     "tasks": "list tasks, show one, or prepare its data from local files",
     "models": "list models, or show one",

@@ -60,11 +60,47 @@ def export_prompt(
     if best is not None and np.array_equal(best.prompt, value):
         steps = best.step if steps is None else steps
         score = best.score if score is None else score
-    card = PromptCard(
+    card = make_card(
+        model,
+        value,
+        task=task,
+        label_words=label_words,
+        steps=steps,
+        seed=seed,
+        score=score,
+        metrics=metrics,
+    )
+    return write_prompt(path, value, card)
+
+
+def make_card(
+    model: PromptTunedT5,
+    prompt: FloatArray,
+    *,
+    task: str | None = None,
+    label_words: Sequence[str] = (),
+    steps: int | None = None,
+    seed: int | None = None,
+    score: float | None = None,
+    metrics: Mapping[str, float] | None = None,
+) -> PromptCard:
+    """The card of a prompt of this model's base.
+
+    Args:
+        model: whose base's name and fingerprint are recorded.
+        prompt: float32 (P, D).
+        task: its name, as `export_prompt` takes it, and the following.
+        label_words: the legal outputs.
+        steps: optimizer steps behind the prompt.
+        seed: of the run.
+        score: on the evaluation split.
+        metrics: of which the score is the mean.
+    """
+    return PromptCard(
         base=model.backbone.preset,
         fingerprint=model.backbone.fingerprint(),
-        prompt_length=value.shape[0],
-        d_model=value.shape[1],
+        prompt_length=prompt.shape[0],
+        d_model=prompt.shape[1],
         task=task,
         label_words=tuple(label_words),
         steps=None if steps is None else int(steps),
@@ -73,7 +109,6 @@ def export_prompt(
         metrics={n: float(m) for n, m in (metrics or {}).items()},
         versions={n: importlib.metadata.version(n) for n in _RECORDED},
     )
-    return write_prompt(path, value, card)
 
 
 def load_prompt(model: PromptTunedT5, path: str | Path) -> PromptCard:

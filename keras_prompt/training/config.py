@@ -45,8 +45,8 @@ class TuneConfig:
         output: folder of the run.
         prompt_length: P; 100 in the paper.
         initial_prompt: "class_labels", "sampled_vocab", "random_uniform",
-            "from_text:" and the text, or the path of a `.npy` file or prompt
-            folder.
+            "from_text:" and the text, or the path of a prompt in any format
+            of `prompt_formats`.
         steps: optimizer steps; 30,000 in the paper. A multiple of
             `evaluate_every`, or fewer.
         evaluate_every: steps between evaluations; 1,000 in its code.

@@ -109,7 +109,7 @@ def test_inspect_shows_card_size_and_neighbours(
             ["tune", "super_glue/bolq", "--preset", "p", "--output", "o"],
             "Did you mean 'super_glue/boolq'",
         ),
-        (["export", "nowhere", "there"], "nowhere holds no run"),
+        (["export", "nowhere", "there"], "No run and no prompt at nowhere"),
         (
             ["pretrain", "a.txt", "--vocabulary", "v", "--output", "o"],
             "No vocabulary at v",

@@ -94,7 +94,10 @@ def test_a_tuned_prompt_can_be_evaluated_exported_and_inspected(
     assert code == 0
     code, out, _ = run(capsys, "inspect", exported, "--preset", preset)
     assert code == 0
-    assert "label_words     positive, negative" in out
+    assert "label_words      positive, negative" in out
+    array = str(tmp_path / "exported.npy")
+    code, out, _ = run(capsys, "export", str(tmp_path / "run"), array)
+    assert (code, out) == (0, f"{array} · 256 bytes\n")
 
     # The same command again has nothing left to do and says the same, but
     # for a SavedModel's own ids, which take a byte more or less.
@@ -187,7 +190,7 @@ def test_models_inspect_shows_a_folder_and_a_preset(capsys, preset, tiny_model):
             ["tasks", "prepare", "squad", "--from", "nowhere"],
             "nowhere",
         ),
-        (["inspect", "nowhere"], "No prompt folder at nowhere."),
+        (["inspect", "nowhere"], "No prompt at nowhere."),
     ],
 )
 def test_a_wrong_name_is_one_line_and_leaves_nothing(

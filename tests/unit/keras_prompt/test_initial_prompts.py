@@ -102,7 +102,7 @@ def test_files_that_are_no_prompt_are_refused(tmp_path):
     with pytest.raises(ValueError, match="not a complete"):
         initial_prompts.from_file(cut)
     np.savez(tmp_path / "several.npz", np.zeros((2, 2), np.float32))
-    with pytest.raises(ValueError, match="not a complete"):
+    with pytest.raises(ValueError, match="holds no prompt"):
         initial_prompts.from_file(tmp_path / "several.npz")
     np.save(tmp_path / "pickled.npy", np.array([[{}]], object))
     with pytest.raises(ValueError, match="not a complete"):
