@@ -31,7 +31,8 @@ class TrackPosition(keras.callbacks.Callback):
         self._seen = 0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self._start = int(self._position.batch)
+        # Not int(): made in a strategy's scope, it is a mirrored variable.
+        self._start = int(self._position.batch.numpy())
 
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None

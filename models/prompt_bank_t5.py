@@ -71,6 +71,8 @@ class PromptBankT5(PromptedT5):
         bank: PromptBank,
         dtype: str = "float32",
         dropout_rate: float = 0.0,
+        mesh_shape: str = "",
+        layout: str = "",
     ) -> "PromptBankT5":
         """Loads a T5 and puts the bank before it.
 
@@ -80,13 +82,22 @@ class PromptBankT5(PromptedT5):
             dtype: as `PromptTunedT5.from_preset`, like the next.
             dropout_rate: in the frozen stack and on the prompts while
                 training.
+            mesh_shape: axes along which devices stand.
+            layout: which dimension is cut along which axis.
 
         Raises:
             ValueError: an unknown preset, a checkpoint that does not fit, or
                 a prompt of another base.
             FileNotFoundError: nothing is at that path.
         """
-        return cls(*load_base(preset, dtype, dropout_rate), bank)
+        backbone, tokenizer = load_base(
+            preset,
+            dtype=dtype,
+            dropout_rate=dropout_rate,
+            mesh_shape=mesh_shape,
+            layout=layout,
+        )
+        return cls(backbone, tokenizer, bank)
 
     @property
     def prompt_weights(self) -> Mapping[str, keras.Variable]:

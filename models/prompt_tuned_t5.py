@@ -66,6 +66,8 @@ class PromptTunedT5(PromptedT5):
         prompt_length: int = 100,
         dtype: str = "float32",
         dropout_rate: float = 0.0,
+        mesh_shape: str = "",
+        layout: str = "",
     ) -> "PromptTunedT5":
         """Loads a T5 and puts a random prompt before it.
 
@@ -75,12 +77,22 @@ class PromptTunedT5(PromptedT5):
             dtype: "float32", "bfloat16" or "mixed_bfloat16".
             dropout_rate: in the frozen stack and on the prompt while
                 training; 0.1 in the paper's code.
+            mesh_shape: axes along which devices stand, "batch:2;model:2".
+            layout: which dimension is cut along which axis,
+                "batch:batch;heads:model;d_ff:model;vocab:model".
 
         Raises:
-            ValueError: an unknown preset, or a checkpoint that does not fit.
+            ValueError: an unknown preset, a checkpoint that does not fit, or
+                a mesh or layout that does not.
             FileNotFoundError: nothing is at that path.
         """
-        backbone, tokenizer = load_base(preset, dtype, dropout_rate)
+        backbone, tokenizer = load_base(
+            preset,
+            dtype=dtype,
+            dropout_rate=dropout_rate,
+            mesh_shape=mesh_shape,
+            layout=layout,
+        )
         return cls(backbone, tokenizer, prompt_length)
 
     @property

@@ -16,6 +16,7 @@ import tensorflow as tf
 from keras_prompt.models import decoding
 from keras_prompt.models.checkpoints import hugging_face
 from keras_prompt.models.data_position import TrackPosition
+from keras_prompt.models.keras_strategy import StrategyModel
 from keras_prompt.models.t5.backbone import MeshT5Backbone
 from keras_prompt.models.t5.presets import find_checkpoint
 from keras_prompt.models.text_batches import Features, TokenIds
@@ -41,7 +42,7 @@ class BestPrompt(NamedTuple):
     prompt: FloatArray
 
 
-class PromptedT5(keras.Model):
+class PromptedT5(StrategyModel):
     """A frozen T5 behind prompts that learn; subclasses say which prompt.
 
     `fit` resumes what a callback restored; `evaluate` and `predict` are
@@ -62,6 +63,7 @@ class PromptedT5(keras.Model):
         super().__init__(name=name)
         self.backbone = backbone
         self.tokenizer = tokenizer
+        self.vocabulary_size = backbone.config.vocab_size
         self.best_prompts: dict[str, BestPrompt] = {}
 
     @property
@@ -95,12 +97,6 @@ class PromptedT5(keras.Model):
             training=training,
         )
 
-    def compile(
-        self, *args: Any, jit_compile: bool = False, **kwargs: Any
-    ) -> None:
-        # Keras' default compiles with XLA anew for each batch's longest row.
-        super().compile(*args, jit_compile=jit_compile, **kwargs)
-
     def fit(
         self,
         x: Any = None,
@@ -120,6 +116,7 @@ class PromptedT5(keras.Model):
         per_epoch = steps_per_epoch
         if position is not None:
             per_epoch = steps_per_epoch or position.batches_per_epoch
+        self.check_epoch(per_epoch)
         steps_done = 0
         self.optimizer.build(self.trainable_variables)
         for callback in callbacks:
@@ -237,9 +234,19 @@ class PromptedT5(keras.Model):
 
 
 def load_base(
-    preset: str | Path, dtype: str, dropout_rate: float
+    preset: str | Path, **options: Any
 ) -> tuple[MeshT5Backbone, Tokenizer]:
-    """A frozen T5 and its tokenizer; see `PromptTunedT5.from_preset`."""
+    """A frozen T5 and its tokenizer.
+
+    Args:
+        preset: a name of `keras-prompt models`, or a checkpoint folder.
+        options: of `MeshT5Backbone`.
+
+    Raises:
+        ValueError: an unknown preset, a checkpoint that does not fit, or
+            options that do not.
+        FileNotFoundError: nothing is at that path.
+    """
     folder = find_checkpoint(preset)
     checkpoint = hugging_face.read(folder)
     tokenizer = Tokenizer.from_file(checkpoint.vocabulary)
@@ -247,7 +254,6 @@ def load_base(
         checkpoint.config,
         weights=checkpoint.weights,
         preset=folder.resolve().name,
-        dtype=dtype,
-        dropout_rate=dropout_rate,
+        **options,
     )
     return backbone, tokenizer

@@ -17,32 +17,80 @@ class ResidentWeight(mtf.Operation):  # type: ignore[name-defined]
     """A weight that already lies where it is used, entering the graph.
 
     Mesh TensorFlow's own variables belong to sessions: they are created by the
-    graph and copied to their slices each step. This one reads a `tf.Variable`
-    of the caller and, when frozen, lets no gradient through, so that back
-    propagation never computes one.
+    graph and copied to their slices each step. This one takes the slices as
+    the caller read them from theirs and, when frozen, lets no gradient
+    through, so that back propagation never computes one.
     """
 
     def __init__(
         self,
         mesh: Any,
-        value: Tensor,
+        slices: Sequence[Tensor],
         shape: Any,
         name: str,
         is_frozen: bool,
     ) -> None:
         super().__init__([], mesh=mesh, name=name.replace("/", "_"))
-        self._value = tf.stop_gradient(value) if is_frozen else value
-        self._outputs = [mtf.Tensor(self, shape, value.dtype)]
+        if is_frozen:
+            slices = [tf.stop_gradient(piece) for piece in slices]
+        self._slices = list(slices)
+        self._outputs = [mtf.Tensor(self, shape, slices[0].dtype)]
         self._splittable_dims, self._unsplittable_dims = (
             self._initialize_all_dimensions_as_splittable()
         )
 
     def lower(self, lowering: Any) -> None:
-        implementation = lowering.mesh_impl(self)
-        lowering.set_tensor_lowering(
-            self.outputs[0],
-            implementation.import_tf_tensor(self.outputs[0], self._value),
+        laid_out = lowering.mesh_impl(self).LaidOutTensor(self._slices)
+        lowering.set_tensor_lowering(self.outputs[0], laid_out)
+
+
+class EmbeddingLookup(mtf.Operation):  # type: ignore[name-defined]
+    """Rows of a table, which may be cut along both of its dimensions.
+
+    Where the rows are cut, each processor gives those it has and zeros for
+    the others, and the sum over processors has all. It lets no gradient
+    through.
+
+    Args:
+        table: (vocab, d_model).
+        token_ids: int32, (batch, length).
+    """
+
+    has_gradient = False
+
+    def __init__(self, table: MeshTensor, token_ids: MeshTensor) -> None:
+        super().__init__([table, token_ids], name="embedding_lookup")
+        vocab, width = table.shape.dims
+        shape = mtf.Shape([*token_ids.shape.dims, width])
+        self._vocab = vocab
+        self._outputs = [mtf.Tensor(self, shape, table.dtype)]
+        self._splittable_dims, self._unsplittable_dims = (
+            self._initialize_all_dimensions_as_splittable()
         )
+
+    def lower(self, lowering: Any) -> None:
+        table, token_ids = (lowering.tensors[x] for x in self.inputs)
+        implementation = lowering.mesh_impl(self)
+        axis = implementation.tensor_dimension_to_mesh_axis(self._vocab)
+        if axis is None:
+            found = implementation.slicewise(tf.gather, table, token_ids)
+        else:
+            rows = self._vocab.size // implementation.shape[axis].size
+            place = implementation.laid_out_pcoord(axis)
+            found = implementation.slicewise(
+                _look_up_own_rows, table, token_ids, place, rows
+            )
+            found = implementation.allreduce(found, [axis], "SUM")
+        lowering.set_tensor_lowering(self.outputs[0], found)
+
+
+def _look_up_own_rows(
+    table: Tensor, token_ids: Tensor, place: Tensor, rows: int
+) -> Tensor:
+    own = token_ids - place * rows
+    is_own = (own >= 0) & (own < rows)
+    found = tf.gather(table, tf.where(is_own, own, 0))
+    return tf.where(is_own[..., None], found, tf.zeros([], found.dtype))
 
 
 def slicewise(

@@ -12,10 +12,19 @@ import ml_dtypes
 import numpy as np
 import tensorflow as tf
 
+from keras_prompt.models.layout import parse_layout
+from keras_prompt.models.mesh.choice import choose_lowering
+from keras_prompt.models.mesh.local import Local
+from keras_prompt.models.mesh.sliced_variable import SlicedVariable
 from keras_prompt.models.t5 import forward
 from keras_prompt.models.t5.config import T5Config
 from keras_prompt.models.t5.scope import Scope
-from keras_prompt.models.t5.variables import initial_weight, weight_table
+from keras_prompt.models.t5.variables import (
+    Dimensions,
+    dimension_sizes,
+    initial_weight,
+    weight_table,
+)
 from keras_prompt.types import FloatArray, Tensor
 
 _FINGERPRINT_SAMPLES = 65_536  # values of each weight that are hashed
@@ -38,6 +47,11 @@ class MeshT5Backbone(keras.layers.Layer):
         dtype: "float32", "bfloat16" or "mixed_bfloat16" (weights float32,
             activations bfloat16). Softmax and logits are always float32.
         trainable: whether the weights learn (pre-training, model tuning).
+        mesh_shape: axes along which devices stand, "batch:2;model:2"; empty
+            for one device.
+        layout: which dimension is cut along which axis,
+            "batch:batch;heads:model;d_ff:model;vocab:model". Each device
+            holds its slices of the weights only.
 
     Call arguments:
         embedded: float (B, S, D).
@@ -49,7 +63,8 @@ class MeshT5Backbone(keras.layers.Layer):
         float32 (B, T, V).
 
     Raises:
-        ValueError: `dtype` is a float16 one.
+        ValueError: `dtype` is a float16 one, the mesh or layout does not fit
+            the model or the devices, or the weights of a mesh should learn.
     """
 
     def __init__(
@@ -62,6 +77,8 @@ class MeshT5Backbone(keras.layers.Layer):
         dropout_rate: float = 0.0,
         dtype: str = "float32",
         trainable: bool = False,
+        mesh_shape: str = "",
+        layout: str = "",
         name: str = "backbone",
     ) -> None:
         super().__init__(name=name, dtype=dtype, trainable=trainable)
@@ -71,6 +88,15 @@ class MeshT5Backbone(keras.layers.Layer):
                 "T5's activations exceed float16's largest number, 65,504, "
                 f"and become infinite. Received: dtype={dtype!r}"
             )
+        split = parse_layout(mesh_shape, layout, dimension_sizes(config))
+        if trainable and split.device_count > 1:
+            raise ValueError(
+                "`trainable=True` needs the whole of every weight on every "
+                "device: leave `mesh_shape` and `layout` out and use a "
+                "tf.distribute strategy. "
+                f"Received: mesh_shape={mesh_shape!r}"
+            )
+        self._lowering = choose_lowering(split)
         self.config = config
         self.preset = preset
         self.dropout_rate = dropout_rate
@@ -82,19 +108,36 @@ class MeshT5Backbone(keras.layers.Layer):
                 if weights is None
                 else weights(weight_name)
             )
-            self._variables_by_name[weight_name] = self.add_weight(
-                name=weight_name.replace("/", "."),
-                shape=[size for _, size in dimensions],
-                initializer=lambda shape, dtype, value=value: tf.cast(
-                    tf.ensure_shape(value, shape), dtype
-                ),
-                trainable=trainable,
-                autocast=False,
+            self._variables_by_name[weight_name] = self._resident(
+                weight_name.replace("/", "."), value, dimensions
             )
         self._dropout_seeds = (
             keras.random.SeedGenerator(seed) if dropout_rate else None
         )
         self.built = True
+
+    def _resident(
+        self, name: str, value: FloatArray, dimensions: Dimensions
+    ) -> keras.Variable:
+        """A weight's variable, whole or in slices where they are used."""
+        if not isinstance(self._lowering, Local):
+            with keras.name_scope(self.name):
+                return SlicedVariable(
+                    value,
+                    dimensions,
+                    self._lowering,
+                    dtype=self.variable_dtype,
+                    name=name,
+                )
+        return self.add_weight(
+            name=name,
+            shape=[size for _, size in dimensions],
+            initializer=lambda shape, dtype: tf.cast(
+                tf.ensure_shape(value, shape), dtype
+            ),
+            trainable=self.trainable,
+            autocast=False,
+        )
 
     def weight(self, name: str) -> keras.Variable:
         """The variable of a Mesh-TF name."""
@@ -102,7 +145,11 @@ class MeshT5Backbone(keras.layers.Layer):
 
     def embed(self, token_ids: Tensor) -> Tensor:
         """Int (B, S) to (B, S, D), in the compute dtype."""
-        table = tf.convert_to_tensor(self.weight("shared/embedding").value)
+        dtype = tf.as_dtype(self.variable_dtype)
+        if {"vocab", "d_model"} & self._lowering.layout.axes.keys():
+            found = forward.embed(self._scope(), token_ids, dtype)
+            return tf.cast(found, self.compute_dtype)
+        table = self._read_weight("shared/embedding", dtype)[0]
         if not self.trainable:
             table = tf.stop_gradient(table)
         return tf.cast(tf.gather(table, token_ids), self.compute_dtype)
@@ -184,6 +231,7 @@ class MeshT5Backbone(keras.layers.Layer):
         seeds = self._dropout_seeds if training else None
         return Scope(
             self.config,
+            self._lowering,
             self._read_weight,
             compute_dtype=tf.as_dtype(self.compute_dtype),
             is_frozen=not self.trainable,
@@ -193,5 +241,5 @@ class MeshT5Backbone(keras.layers.Layer):
             else tf.cast(seeds.next(), tf.int32),
         )
 
-    def _read_weight(self, name: str, dtype: tf.DType) -> Tensor:
-        return tf.cast(self.weight(name).value, dtype)
+    def _read_weight(self, name: str, dtype: tf.DType) -> list[Tensor]:
+        return self._lowering.read(self.weight(name), dtype)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from keras_prompt.models.mesh import MeshTensor
-from keras_prompt.models.mesh.operations import slicewise
+from keras_prompt.models.mesh.operations import EmbeddingLookup, slicewise
 from keras_prompt.models.t5 import masks, stack
 from keras_prompt.models.t5.attention import KeysValues, relative_position_bias
 from keras_prompt.models.t5.scope import Scope
@@ -45,6 +45,25 @@ class DecodingCache(NamedTuple):
     past: tuple[tuple[Tensor, Tensor], ...]
     encoded: tuple[tuple[Tensor, Tensor], ...]
     encoded_mask: Tensor
+
+
+def embed(scope: Scope, token_ids: Tensor, dtype: tf.DType) -> Tensor:
+    """Looks tokens up in a table that is cut across devices.
+
+    Args:
+        scope: the graph under construction.
+        token_ids: int (B, S).
+        dtype: of the table.
+
+    Returns:
+        (B, S, D), of that type.
+    """
+    token_ids = tf.cast(token_ids, tf.int32)
+    found = EmbeddingLookup(
+        scope.weight("shared/embedding", dtype),
+        scope.import_tensor(token_ids, _ACTIVATIONS[:2]),
+    )
+    return scope.lower({"embedded": found.outputs[0]})["embedded"]
 
 
 def encode(scope: Scope, embedded: Tensor, padding_mask: Tensor) -> Tensor:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 import tensorflow as tf
 
 from keras_prompt.models.mesh import MeshTensor, mtf
-from keras_prompt.models.mesh.local import LocalLowering, dimension
+from keras_prompt.models.mesh.choice import Lowering
 from keras_prompt.models.mesh.operations import ResidentWeight, slicewise
 from keras_prompt.models.t5.config import T5Config
-from keras_prompt.models.t5.variables import mesh_shape, weight_table
+from keras_prompt.models.t5.variables import weight_table
 from keras_prompt.types import Tensor
 
 
@@ -18,7 +18,9 @@ class Scope:
 
     Args:
         config: the T5's sizes.
-        read_weight: gives a weight by its Mesh-TF name, in the type asked for.
+        lowering: where the graph runs: `Local`, `Placement` or `Replica`.
+        read_weight: gives a weight's slices by its Mesh-TF name, in the type
+            asked for.
         compute_dtype: of the activations, and of weights by default.
         is_frozen: whether weights let no gradient through.
         dropout_rate: 0 outside training. The paper's code used 0.1.
@@ -29,7 +31,8 @@ class Scope:
     def __init__(
         self,
         config: T5Config,
-        read_weight: Callable[[str, tf.DType], Tensor],
+        lowering: Lowering,
+        read_weight: Callable[[str, tf.DType], list[Tensor]],
         *,
         compute_dtype: tf.DType,
         is_frozen: bool,
@@ -39,6 +42,8 @@ class Scope:
         self.config = config
         self.graph = mtf.Graph()
         self.mesh = mtf.Mesh(self.graph, "mesh")
+        self._lowering = lowering
+        self._entered: list[tuple[Tensor, MeshTensor]] = []
         self._read_weight = read_weight
         self._compute_dtype = compute_dtype
         self._is_frozen = is_frozen
@@ -60,7 +65,7 @@ class Scope:
             self._weights[key] = ResidentWeight(
                 self.mesh,
                 self._read_weight(*key),
-                mesh_shape(self._table[name]),
+                mtf.Shape([mtf.Dimension(*d) for d in self._table[name]]),
                 name,
                 self._is_frozen,
             ).outputs[0]
@@ -68,11 +73,16 @@ class Scope:
 
     def import_tensor(self, tensor: Tensor, names: Sequence[str]) -> MeshTensor:
         """A TensorFlow tensor enters the graph with named dimensions."""
+        entering = self._lowering.enter(tensor, names)
         dimensions = [
-            dimension(name, size)
-            for name, size in zip(names, tensor.shape, strict=True)
+            self._lowering.dimension(name, size)
+            for name, size in zip(names, entering.shape, strict=True)
         ]
-        return mtf.import_tf_tensor(self.mesh, tensor, mtf.Shape(dimensions))
+        imported = mtf.import_tf_tensor(
+            self.mesh, entering, mtf.Shape(dimensions)
+        )
+        self._entered.append((tensor, imported))
+        return imported
 
     def import_mask(self, mask: Tensor) -> MeshTensor:
         """A mask of `masks` enters the graph; an axis of 1 broadcasts."""
@@ -94,23 +104,33 @@ class Scope:
         if not self._dropout_rate:
             return x
         site = next(self._dropout_sites)
-
-        def drop(slice_: Tensor) -> Tensor:
-            shape = tf.shape(slice_)
-            noise_shape = tf.concat([shape[:1], [1], shape[2:]], axis=0)
-            keep = 1.0 - self._dropout_rate
-            noise = tf.random.stateless_uniform(
-                noise_shape, self._dropout_seed + tf.constant([0, site])
-            )
-            mask = tf.cast(noise < keep, slice_.dtype)
-            return slice_ * mask / tf.cast(keep, slice_.dtype)
-
-        return slicewise(drop, [x], x.shape.dims, splittable=[])
+        keep = 1.0 - self._dropout_rate
+        # Drawn whole, whatever the layout: every mesh drops the same units.
+        noise = tf.random.stateless_uniform(
+            [self._rows(), x.shape.dims[-1].size],
+            self._dropout_seed + tf.constant([0, site]),
+        )
+        kept = self.import_tensor(
+            tf.cast(noise < keep, x.dtype) / tf.cast(keep, x.dtype),
+            ["batch", x.shape.dims[-1].name],
+        )
+        return slicewise(
+            lambda slice_, kept: slice_ * kept[:, None],
+            [x, kept],
+            x.shape.dims,
+            splittable=["batch", "d_model", "d_ff"],
+        )
 
     def lower(self, outputs: Mapping[str, MeshTensor]) -> dict[str, Tensor]:
         """Runs the graph and hands back TensorFlow tensors."""
-        lowering = LocalLowering(self.graph, self.mesh)
-        return {
-            name: lowering.export_to_tf_tensor(tensor)
-            for name, tensor in outputs.items()
-        }
+        return self._lowering.lower(
+            self.graph, self.mesh, self._entered, outputs
+        )
+
+    def _rows(self) -> int | Tensor:
+        """How many rows the caller's batch has."""
+        for tensor, imported in self._entered:
+            if imported.shape.dims[0].name == "batch":
+                rows = tensor.shape[0]
+                return tf.shape(tensor)[0] if rows is None else rows
+        raise AssertionError("no batch has entered the graph")

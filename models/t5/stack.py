@@ -125,7 +125,7 @@ def vocabulary_logits(scope: Scope, x: MeshTensor) -> MeshTensor:
         widen,
         [x],
         x.shape.dims,
-        splittable=["batch", "length"],
+        splittable=["batch", "length", "d_model"],
         dtype=tf.float32,
     )
     name = (

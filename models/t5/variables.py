@@ -6,11 +6,9 @@ layout may split the heads.
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
-from keras_prompt.models.mesh import mtf
 from keras_prompt.models.t5.config import T5Config
 from keras_prompt.types import FloatArray
 
@@ -22,9 +20,13 @@ def weight_table(config: T5Config) -> dict[str, Dimensions]:
     return dict(_rows(config))
 
 
-def mesh_shape(dimensions: Dimensions) -> Any:
-    """The Mesh TensorFlow shape of a weight of the table."""
-    return mtf.Shape([mtf.Dimension(name, size) for name, size in dimensions])
+def dimension_sizes(config: T5Config) -> dict[str, int]:
+    """The size of every dimension of the weights, by its name."""
+    return {
+        name: size
+        for dimensions in weight_table(config).values()
+        for name, size in dimensions
+    }
 
 
 def parameter_count(config: T5Config) -> int:

@@ -1,0 +1,127 @@
+"""What Keras 3.15 does not get right under a `tf.distribute` strategy."""
+
+import contextlib
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+class StrategyModel(keras.Model):
+    """A model that trains alike with and without a strategy.
+
+    Its output is (B, T, `vocabulary_size`) and it is built on construction.
+    """
+
+    vocabulary_size: int
+    train_function: Any
+    test_function: Any
+
+    def compile(
+        self, *args: Any, jit_compile: bool = False, **kwargs: Any
+    ) -> None:
+        # Keras' default compiles with XLA anew for each batch's longest row.
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        if jit_compile and replicas > 1:
+            raise ValueError(
+                "`jit_compile=True` compiles the step of one device; this "
+                f"model was made under a strategy of {replicas} replicas. "
+                "Leave it out: a TPU compiles every step by itself."
+            )
+        super().compile(*args, jit_compile=jit_compile, **kwargs)
+
+    def check_epoch(self, steps_per_epoch: int | None) -> None:
+        """Refuses epochs that end within an execution of several steps.
+
+        Callbacks are told of whole executions; a checkpoint would name steps
+        that were not taken.
+
+        Raises:
+            ValueError: `steps_per_execution` does not divide the epoch.
+        """
+        steps = self.steps_per_execution
+        if steps_per_epoch is not None and steps_per_epoch % steps:
+            raise ValueError(
+                "`steps_per_execution` must divide the steps of an epoch, "
+                f"{steps_per_epoch}. Received: steps_per_execution={steps}"
+            )
+
+    def _maybe_symbolic_build(
+        self, iterator: Any = None, data_batch: Any = None
+    ) -> None:
+        """Builds losses and metrics from shapes alone.
+
+        Keras takes the first batch, averages it over the replicas and calls
+        the model on it. That loses a batch of a stream, and ids and masks
+        have no average.
+        """
+        if self._distribute_strategy is None:
+            return  # Keras builds while it traces
+        y_true = keras.KerasTensor((None, None), "int32")
+        y_pred = keras.KerasTensor(
+            (None, None, self.vocabulary_size), "float32"
+        )
+        with self.distribute_strategy.scope():
+            for part in (self._compile_loss, self._compile_metrics):
+                if part is not None and not part.built:
+                    part.build(y_true, y_pred)
+            if self.optimizer is not None and not self.optimizer.built:
+                self.optimizer.build(self.trainable_variables)
+            self._post_build()
+
+    def make_train_function(self, force: bool = False) -> None:
+        """Runs several steps in one call where `compile` asks for it.
+
+        Keras' own loop carries optionals through branches, and under
+        MirroredStrategy TensorFlow fails to run it for any model.
+        """
+        steps = self.steps_per_execution
+        if self._distribute_strategy is None or steps == 1:
+            super().make_train_function(force)
+        elif self.train_function is None or force:
+            one_step = functools.partial(self._one_step, self.train_step)
+
+            def several_steps(iterator: Any) -> dict[str, Any]:
+                _, logs = tf.while_loop(
+                    lambda step, _: step < steps,
+                    lambda step, _: (step + 1, one_step(iterator)),
+                    (tf.constant(1), one_step(iterator)),
+                )
+                return logs
+
+            self.train_function = tf.function(
+                several_steps, reduce_retracing=True, autograph=False
+            )
+
+    def make_test_function(self, force: bool = False) -> None:
+        """The same for `evaluate`, whose last execution may be short."""
+        steps = self.steps_per_execution
+        if self._distribute_strategy is None or steps == 1:
+            super().make_test_function(force)
+        elif self.test_function is None or force:
+            one_step = tf.function(
+                functools.partial(self._one_step, self.test_step),
+                reduce_retracing=True,
+                autograph=False,
+            )
+
+            def up_to_several_steps(iterator: Any) -> dict[str, Any]:
+                logs = one_step(iterator)
+                with contextlib.suppress(tf.errors.OutOfRangeError):
+                    for _ in range(steps - 1):
+                        logs = one_step(iterator)
+                return logs
+
+            self.test_function = up_to_several_steps
+
+    def _one_step(
+        self, step: Callable[[Any], dict[str, Any]], iterator: Any
+    ) -> dict[str, Any]:
+        strategy = self.distribute_strategy
+        logs = strategy.run(step, args=(iterator.get_next(),))
+        return {
+            name: strategy.reduce("MEAN", value, axis=None)
+            for name, value in logs.items()
+        }
