@@ -11,10 +11,12 @@ from keras_prompt.version import __version__
 
 _HOMES = {
     "Adafactor": "keras_prompt.optimizers",
+    "BankEvaluator": "keras_prompt.training.bank_evaluator",
     "MeshT5Backbone": "keras_prompt.models.t5.backbone",
     "PromptBank": "keras_prompt.layers.prompt_bank",
     "PromptBankT5": "keras_prompt.models.prompt_bank_t5",
     "PromptCheckpoint": "keras_prompt.training.checkpoint",
+    "PromptEnsemble": "keras_prompt.models.ensemble",
     "PromptEmbedding": "keras_prompt.layers.prompt_embedding",
     "PromptTunedT5": "keras_prompt.models.prompt_tuned_t5",
     "T5Config": "keras_prompt.models.t5.config",
@@ -23,6 +25,8 @@ _HOMES = {
     "Tokenizer": "keras_prompt.tokenizer",
     "export_npy": "keras_prompt.export.other_tools",
     "export_peft": "keras_prompt.export.other_tools",
+    "evaluate_ensemble": "keras_prompt.training.ensemble",
+    "evaluate_tasks": "keras_prompt.training.bank_evaluator",
     "export_prompt": "keras_prompt.export.prompt",
     "get_strategy": "keras_prompt.training.strategy",
     "import_prompt": "keras_prompt.export.other_tools",

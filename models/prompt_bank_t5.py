@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from keras_prompt.layers.prompt_bank import PromptBank
 from keras_prompt.models.prompted_t5 import (
+    BestPrompt,
     InitialPrompt,
     PromptedT5,
     load_base,
@@ -101,14 +102,38 @@ class PromptBankT5(PromptedT5):
 
     @property
     def prompt_weights(self) -> Mapping[str, keras.Variable]:
-        return self.bank.prompts
+        return {_key(task): w for task, w in self.bank.prompts.items()}
+
+    def prompt_name(self, task: str | None) -> str:
+        if task is None:
+            raise ValueError(
+                "`task` must name one of the bank's prompts: "
+                f"{', '.join(self.bank.names)}."
+            )
+        self.bank.index([task])
+        return _key(task)
+
+    @property
+    def best(self) -> dict[str, BestPrompt]:
+        """What `BankEvaluator` found best so far, by task."""
+        return {
+            task: self.best_prompts[_key(task)]
+            for task in self.bank.names
+            if _key(task) in self.best_prompts
+        }
+
+    def keep_best(self, task: str, score: float, step: int) -> None:
+        """Keeps a task's present prompt if no earlier one scored as well."""
+        before = self.best_prompts.get(_key(task))
+        if before is None or score > before.score:
+            prompt = self.bank.prompts[task].numpy().copy()
+            self.best_prompts[_key(task)] = BestPrompt(score, step, prompt)
 
     def initialize_prompt(
         self, task: str, initial_prompt: InitialPrompt, seed: int = 0
     ) -> None:
         """Gives a task's prompt its first value, one of `initial_prompts`."""
-        self.bank.index([task])
-        weight = self.bank.prompts[task]
+        weight = self.prompt_weights[self.prompt_name(task)]
         length = self.bank.prompt_lengths[task]
         weight.assign(self.initial_prompt(initial_prompt, length, seed))
 
@@ -295,6 +320,10 @@ class PromptBankT5(PromptedT5):
                 range(0, len(texts), batch_size), batches, strict=True
             )
         )
+
+
+def _key(task: str) -> str:
+    return f"prompt/{task}"
 
 
 def _check_base(backbone: MeshT5Backbone, bank: PromptBank) -> None:

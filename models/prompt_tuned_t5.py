@@ -111,6 +111,9 @@ class PromptTunedT5(PromptedT5):
     def prompt_weights(self) -> Mapping[str, keras.Variable]:
         return {_PROMPT: self.prompt.embeddings}
 
+    def prompt_name(self, task: str | None) -> str:
+        return _PROMPT  # whatever the task
+
     @property
     def best(self) -> BestPrompt | None:
         """What `TaskEvaluator` found best so far, or none."""

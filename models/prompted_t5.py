@@ -54,7 +54,8 @@ class PromptedT5(StrategyModel):
         name: of the model.
 
     Attributes:
-        best_prompts: what evaluation found best so far, by prompt.
+        best_prompts: what evaluation found best so far, by the names of
+            `prompt_weights`.
     """
 
     def __init__(
@@ -68,7 +69,18 @@ class PromptedT5(StrategyModel):
 
     @property
     def prompt_weights(self) -> Mapping[str, keras.Variable]:
-        """Every weight that learns, float32 (its length, D), by its name."""
+        """Every weight that learns, float32 (its length, D), by a name.
+
+        The names are "prompt" where there is one, else "prompt/<task>".
+        """
+        raise NotImplementedError
+
+    def prompt_name(self, task: str | None) -> str:
+        """The name in `prompt_weights` of a task's prompt.
+
+        Raises:
+            ValueError: there are several prompts, and none is this task's.
+        """
         raise NotImplementedError
 
     def prompted(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:

@@ -3,17 +3,27 @@
 import argparse
 import dataclasses
 import json
+from typing import TYPE_CHECKING, Any
 
 from keras_prompt.cli.arguments import positive_integer
-from keras_prompt.cli.loading import add_model_arguments, load_model
+from keras_prompt.cli.loading import (
+    add_model_arguments,
+    load_ensemble,
+    load_model,
+)
 from keras_prompt.cli.progress import progress_bar
+
+if TYPE_CHECKING:
+    from keras_prompt.prompt_files import PromptCard
+    from keras_prompt.tasks.task import Example, Task
+    from keras_prompt.training.evaluator import Evaluation
 
 EXAMPLE = "keras-prompt evaluate --prompt runs/rte/prompt --method rank"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's own options."""
-    add_model_arguments(parser)
+    add_model_arguments(parser, takes_ensemble=True)
     add = parser.add_argument
     add("--task", help="a task's name (the prompt's own)")
     add("--split", default="validation", help="of the task (validation)")
@@ -32,29 +42,83 @@ def run(options: argparse.Namespace) -> None:
 
     if options.task is not None:
         tasks.get(options.task)  # before TensorFlow takes its seconds
+    if options.ensemble is None:
+        _evaluate_prompt(options)
+    else:
+        _evaluate_ensemble(options)
+
+
+def _evaluate_prompt(options: argparse.Namespace) -> None:
     model, card = load_model(options)
     from keras_prompt.training.evaluator import evaluate_examples
+
+    task, examples, about = _rows(options, card)
+    with progress_bar("rows", len(examples)) as advance:
+        found = evaluate_examples(
+            model, task, examples, **_settings(options), progress=advance
+        )
+    if options.json:
+        print(json.dumps(about | _values(found)))
+    else:
+        print(f"{task.name} {options.split} · {found.line()}")
+
+
+def _evaluate_ensemble(options: argparse.Namespace) -> None:
+    """Prints each prompt, then what the paper's Table 3 has."""
+    ensemble, card = load_ensemble(options)
+    from keras_prompt.training.ensemble import evaluate_ensemble
+
+    task, examples, about = _rows(options, card)
+    with progress_bar("rows", len(examples)) as advance:
+        found = evaluate_ensemble(
+            ensemble, task, examples, **_settings(options), progress=advance
+        )
+    if options.json:
+        values = {
+            "prompts": {n: _values(one) for n, one in found.prompts.items()},
+            "average": found.average,
+            "best": found.best,
+            "vote": _values(found.vote),
+            "likelihood": found.likelihood and _values(found.likelihood),
+        }
+        print(json.dumps(about | values))
+        return
+    scores = {name: one.score for name, one in found.prompts.items()}
+    scores |= {"average": found.average, "best": found.best}
+    scores["majority vote"] = found.vote.score
+    if found.likelihood is not None:
+        scores["summed log-likelihood"] = found.likelihood.score
+    print(f"{task.name} {options.split} · {len(examples):,} rows · score")
+    width = max(map(len, scores))
+    for name, score in scores.items():
+        print(f"{name:{width}}  {score:5.1f}")
+
+
+def _rows(
+    options: argparse.Namespace, card: "PromptCard"
+) -> "tuple[Task, list[Example], dict[str, Any]]":
+    """The task, its rows, and what to say of them."""
+    from keras_prompt import tasks
 
     name = options.task or card.task
     if name is None:
         raise ValueError("The prompt's card names no task; give --task.")
     task = tasks.get(name, data_dir=options.data_dir)
     examples = task.examples(options.split)[: options.limit]
-    with progress_bar("rows", len(examples)) as advance:
-        found = evaluate_examples(
-            model,
-            task,
-            examples,
-            method=options.method,
-            batch_size=options.batch_size,
-            input_length=options.input_length,
-            target_length=options.target_length,
-            progress=advance,
-        )
-    if options.json:
-        values = dataclasses.asdict(found)
-        del values["outputs"]
-        about = {"task": name, "split": options.split, "rows": len(examples)}
-        print(json.dumps(about | values))
-    else:
-        print(f"{name} {options.split} · {found.line()}")
+    about = {"task": name, "split": options.split, "rows": len(examples)}
+    return task, examples, about
+
+
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "method": options.method,
+        "batch_size": options.batch_size,
+        "input_length": options.input_length,
+        "target_length": options.target_length,
+    }
+
+
+def _values(found: "Evaluation") -> dict[str, Any]:
+    values = dataclasses.asdict(found)
+    del values["outputs"]
+    return values

@@ -6,14 +6,25 @@ from typing import TYPE_CHECKING
 from keras_prompt.cli.arguments import positive_integer
 
 if TYPE_CHECKING:
+    from keras_prompt.models.ensemble import PromptEnsemble
     from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
     from keras_prompt.prompt_files import PromptCard
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+def add_model_arguments(
+    parser: argparse.ArgumentParser, *, takes_ensemble: bool = False
+) -> None:
     """The options that `load_model` reads, and those of answering."""
+    one = parser.add_mutually_exclusive_group(required=True)
+    one.add_argument("--prompt", help="folder of an exported prompt")
+    if takes_ensemble:
+        one.add_argument(
+            "--ensemble",
+            nargs="+",
+            metavar="PROMPT",
+            help="folders of several prompts of one task, instead",
+        )
     add = parser.add_argument
-    add("--prompt", required=True, help="folder of an exported prompt")
     add("--preset", help="model name or folder (the prompt's own)")
     add("--dtype", default="float32", help="of the model (float32)")
     add(
@@ -45,13 +56,7 @@ def load_model(
         FileNotFoundError: there is no such prompt, or no such model.
         ValueError: the prompt is damaged, or was tuned on another model.
     """
-    from keras_prompt.models.t5.presets import find_checkpoint
-
-    if options.preset is not None:
-        find_checkpoint(options.preset)  # before TensorFlow takes its seconds
-    from keras_prompt.cli.quiet import import_tensorflow
-
-    import_tensorflow()
+    _prepare(options)
     from keras_prompt.export.prompt import load_prompt, read_prompt
     from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
 
@@ -61,3 +66,49 @@ def load_model(
     )
     load_prompt(model, options.prompt)
     return model, card
+
+
+def load_ensemble(
+    options: argparse.Namespace,
+) -> "tuple[PromptEnsemble, PromptCard]":
+    """The model that several prompts were tuned on, with all of them.
+
+    Returns:
+        The prompts, named after their folders, and the first one's card.
+
+    Raises:
+        FileNotFoundError: there is no such prompt, or no such model.
+        ValueError: a prompt is damaged, or was tuned on another model.
+    """
+    _prepare(options)
+    from keras_prompt.layers.prompt_bank import PromptBank
+    from keras_prompt.models.ensemble import PromptEnsemble
+    from keras_prompt.models.prompt_bank_t5 import PromptBankT5
+
+    if len(set(options.ensemble)) < len(options.ensemble):
+        raise ValueError(
+            "--ensemble must name different prompts. "
+            f"Received: {' '.join(options.ensemble)}"
+        )
+    bank = PromptBank.load({folder: folder for folder in options.ensemble})
+    first, *others = bank.cards.items()
+    for name, card in others:
+        if card.task != first[1].task:
+            raise ValueError(
+                f"The prompts of an ensemble must be of one task: {name} is "
+                f"of {card.task}, {first[0]} of {first[1].task}."
+            )
+    model = PromptBankT5.from_preset(
+        options.preset or first[1].base, bank, dtype=options.dtype
+    )
+    return PromptEnsemble(model), first[1]
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    from keras_prompt.models.t5.presets import find_checkpoint
+
+    if options.preset is not None:
+        find_checkpoint(options.preset)  # before TensorFlow takes its seconds
+    from keras_prompt.cli.quiet import import_tensorflow
+
+    import_tensorflow()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
+from keras_prompt.models.prompted_t5 import PromptedT5
 from keras_prompt.prompt_files import (
     PromptCard,
     folder_bytes,
@@ -21,7 +21,7 @@ _RECORDED = ("keras-prompt", "tensorflow", "keras", "mesh-tensorflow")
 
 
 def export_prompt(
-    model: PromptTunedT5,
+    model: PromptedT5,
     path: str | Path,
     *,
     prompt: FloatArray | None = None,
@@ -40,7 +40,8 @@ def export_prompt(
             replaced, in one step.
         prompt: float32 (P, D) instead of the model's present one, such as
             `model.best.prompt`.
-        task: its name, for the card, as are the following.
+        task: its name, for the card, as are the following; of a bank's
+            model, whose prompt is exported.
         label_words: the legal outputs.
         steps: optimizer steps behind the prompt; defaults to those of
             `model.best` if this is that prompt.
@@ -52,11 +53,13 @@ def export_prompt(
         Bytes of all files: 4 * P * D and a few KB of graph and card.
 
     Raises:
-        ValueError: the folder holds something else than a prompt.
+        ValueError: the folder holds something else than a prompt, or a bank
+            has no prompt of the task.
         OSError: the place cannot be written; nothing is left behind.
     """
-    value = model.prompt.embeddings.numpy() if prompt is None else prompt
-    best = model.best
+    name = model.prompt_name(task)
+    value = model.prompt_weights[name].numpy() if prompt is None else prompt
+    best = model.best_prompts.get(name)
     if best is not None and np.array_equal(best.prompt, value):
         steps = best.step if steps is None else steps
         score = best.score if score is None else score
@@ -111,11 +114,12 @@ def make_card(
     )
 
 
-def load_prompt(model: PromptTunedT5, path: str | Path) -> PromptCard:
+def load_prompt(model: PromptedT5, path: str | Path) -> PromptCard:
     """Puts an exported prompt into a model with the same base.
 
     Args:
-        model: its `prompt_length` must be the prompt's.
+        model: its `prompt_length` must be the prompt's; of a bank's model,
+            that of the prompt of the card's task.
         path: the prompt's folder.
 
     Returns:
@@ -130,14 +134,14 @@ def load_prompt(model: PromptTunedT5, path: str | Path) -> PromptCard:
     mine = model.backbone.fingerprint()
     if card.fingerprint != mine:
         raise ValueError(
-            f"Prompt '{path}' was tuned on {card.base} (fingerprint "
-            f"{card.fingerprint[:8]}…); this model is "
-            f"{model.backbone.preset} ({mine[:8]}…)."
+            f"Prompt '{path}' was tuned on {card.describe_base()}; this model "
+            f"is {model.backbone.preset} ({mine[:8]}…)."
         )
-    if prompt.shape != tuple(model.prompt.embeddings.shape):
+    weight = model.prompt_weights[model.prompt_name(card.task)]
+    if prompt.shape != tuple(weight.shape):
         raise ValueError(
             f"Prompt '{path}' has prompt_length {card.prompt_length}; the "
-            f"model was made with prompt_length {model.prompt_length}."
+            f"model was made with prompt_length {weight.shape[0]}."
         )
-    model.prompt.embeddings.assign(prompt)
+    weight.assign(prompt)
     return card

@@ -14,10 +14,10 @@ import safetensors.numpy
 
 from keras_prompt.atomic_files import write_file
 from keras_prompt.models.data_position import Position
-from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
-from keras_prompt.models.prompted_t5 import BestPrompt
+from keras_prompt.models.prompted_t5 import BestPrompt, PromptedT5
 
 _FILE = "checkpoint.safetensors"
+_BEST = "best_"  # before a prompt's name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,22 +29,21 @@ class _State:
         base: fingerprint of the frozen model.
         epochs: that are done.
         run: settings that must be equal for the run to go on.
-        best_score: of the best prompt, if the arrays hold one.
-        best_step: optimizer steps behind it.
+        best: score, and optimizer steps behind it, of each best prompt that
+            the arrays hold.
     """
 
     shapes: dict[str, Sequence[int]]
     base: str
     epochs: int
     run: dict[str, Any]
-    best_score: float
-    best_step: int
+    best: dict[str, tuple[float, int]]
 
 
 class PromptCheckpoint(keras.callbacks.Callback):
     """Saves prompt, optimizer slots, step, data position and best prompt.
 
-    `PromptTunedT5.fit` restores what the folder holds before it starts: a run
+    `fit` restores what the folder holds before it starts: a run
     that was killed goes on where it was saved and ends with the same prompt,
     bit for bit, as one that was not. That takes a dataset of `make_dataset`,
     whose position can be set; with any other data, whole epochs are restored.
@@ -79,7 +78,7 @@ class PromptCheckpoint(keras.callbacks.Callback):
 
     def resume(
         self,
-        model: PromptTunedT5,
+        model: PromptedT5,
         steps_per_epoch: int | None,
         position: Position | None,
     ) -> int:
@@ -111,7 +110,7 @@ class PromptCheckpoint(keras.callbacks.Callback):
             # `BackupAndRestore` tells it in the same way.
             self.model._initial_epoch = self._epochs_done
 
-    def restore(self, model: PromptTunedT5) -> int:
+    def restore(self, model: PromptedT5) -> int:
         """Restores variables; returns the optimizer's steps, 0 if none."""
         if not self.path.is_file():
             return 0
@@ -130,7 +129,7 @@ class PromptCheckpoint(keras.callbacks.Callback):
                 f"{self.path} is not a complete checkpoint ({error}). "
                 "Remove it to start again."
             ) from error
-        best = stored.pop("best_prompt", None)
+        best = {name: stored.pop(f"{_BEST}{name}", None) for name in state.best}
         shapes = {name: v.numpy().shape for name, v in variables.items()}
         found = {n: tuple(s) for n, s in state.shapes.items()}
         if shapes != found or state.base != model.backbone.fingerprint():
@@ -141,8 +140,8 @@ class PromptCheckpoint(keras.callbacks.Callback):
         self._refuse_other_run(state.run)
         for name, variable in variables.items():
             variable.assign(stored[name].reshape(shapes[name]))
-        if best is not None:
-            model.best = BestPrompt(state.best_score, state.best_step, best)
+        for name, (score, step) in state.best.items():
+            model.best_prompts[name] = BestPrompt(score, step, best[name])
         self._epochs_done = state.epochs
         return int(model.optimizer.iterations.numpy())
 
@@ -155,9 +154,8 @@ class PromptCheckpoint(keras.callbacks.Callback):
         model = self.model
         arrays = {name: v.numpy() for name, v in _variables(model).items()}
         stored = {n: np.atleast_1d(array) for n, array in arrays.items()}
-        best = model.best
-        if best is not None:
-            stored["best_prompt"] = best.prompt
+        best = model.best_prompts
+        stored |= {f"{_BEST}{name}": b.prompt for name, b in best.items()}
         if self._base is None:
             self._base = model.backbone.fingerprint()
         state = _State(
@@ -165,8 +163,7 @@ class PromptCheckpoint(keras.callbacks.Callback):
             base=self._base,
             epochs=self._epochs_done,
             run=self._run or {},
-            best_score=best.score if best else 0.0,
-            best_step=best.step if best else 0,
+            best={name: (b.score, b.step) for name, b in best.items()},
         )
         metadata = {"state": json.dumps(dataclasses.asdict(state))}
         write_file(self.path, safetensors.numpy.save(stored, metadata))
@@ -212,7 +209,7 @@ class PromptCheckpoint(keras.callbacks.Callback):
 
 
 def _run_settings(
-    model: PromptTunedT5, position: Position | None
+    model: PromptedT5, position: Position | None
 ) -> dict[str, Any]:
     """What must be equal for a run to go on as if never stopped."""
     settings = dict(model.optimizer.get_config())
@@ -222,9 +219,9 @@ def _run_settings(
     return json.loads(json.dumps(settings, default=str))
 
 
-def _variables(model: PromptTunedT5) -> dict[str, keras.Variable]:
-    """By name: the prompt, the optimizer's, and the seeds of dropout."""
-    variables = {"prompt": model.prompt.embeddings}
+def _variables(model: PromptedT5) -> dict[str, keras.Variable]:
+    """By name: the prompts, the optimizer's, and the seeds of dropout."""
+    variables = dict(model.prompt_weights)
     optimizer = model.optimizer
     for variable in optimizer.variables:
         name = variable.path.removeprefix(f"{optimizer.name}/")

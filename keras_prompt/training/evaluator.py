@@ -10,6 +10,7 @@ import numpy as np
 from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
 from keras_prompt.models.prompted_t5 import BestPrompt
 from keras_prompt.tasks.task import Example, Task, is_labelled
+from keras_prompt.types import FloatArray
 
 METHODS = ("generate", "rank")
 
@@ -74,7 +75,7 @@ def evaluate_examples(
         ValueError: an unknown method, "rank" for a task of free text, or
             rows without labels.
     """
-    _check(method, task, examples)
+    check_evaluation(method, task, examples)
     outputs: list[str] = []
     for start in range(0, len(examples), batch_size):
         batch = examples[start : start + batch_size]
@@ -87,8 +88,24 @@ def evaluate_examples(
             scores = model.rank(texts, task.labels, batch_size, input_length)
             outputs += [task.labels[best] for best in scores.argmax(axis=1)]
         progress(len(batch))
+    return judge(task, examples, outputs, model.prompt.embeddings.numpy())
+
+
+def judge(
+    task: Task,
+    examples: list[Example],
+    outputs: list[str],
+    prompt: FloatArray,
+) -> Evaluation:
+    """Scores a model's outputs, one for each row.
+
+    Args:
+        task: gives metrics and legal outputs.
+        examples: rows of `task.examples`.
+        outputs: in the same order.
+        prompt: float32 (P, D), behind the outputs.
+    """
     metrics = task.evaluate(outputs, examples)
-    prompt = model.prompt.embeddings.numpy()
     return Evaluation(
         score=float(task.score(metrics)),
         metrics={name: float(value) for name, value in metrics.items()},
@@ -101,7 +118,8 @@ def evaluate_examples(
     )
 
 
-def _check(method: str, task: Task, examples: list[Example]) -> None:
+def check_evaluation(method: str, task: Task, examples: list[Example]) -> None:
+    """Refuses what cannot be evaluated; see `evaluate_examples`."""
     if method not in METHODS:
         raise ValueError(
             f"`method` must be one of {METHODS}. Received: method={method!r}"
@@ -116,6 +134,16 @@ def _check(method: str, task: Task, examples: list[Example]) -> None:
             f"Task '{task.name}' cannot be evaluated on this split: it has "
             "rows without labels."
         )
+
+
+def check_counts(**values: int | None) -> None:
+    """Refuses what is neither a positive integer nor none."""
+    for argument, value in values.items():
+        if value is not None and value < 1:
+            raise ValueError(
+                f"`{argument}` must be a positive integer or none. "
+                f"Received: {argument}={value!r}"
+            )
 
 
 class TaskEvaluator(keras.callbacks.Callback):
@@ -156,18 +184,13 @@ class TaskEvaluator(keras.callbacks.Callback):
         verbose: bool = True,
     ) -> None:
         super().__init__()
-        for argument, value in (("limit", limit), ("every_steps", every_steps)):
-            if value is not None and value < 1:
-                raise ValueError(
-                    f"`{argument}` must be a positive integer or none. "
-                    f"Received: {argument}={value!r}"
-                )
+        check_counts(limit=limit, every_steps=every_steps)
         self.task = task
         self.split = split
         self.every_steps = every_steps
         self.verbose = verbose
         self.examples = task.examples(split)[:limit]
-        _check(method, task, self.examples)
+        check_evaluation(method, task, self.examples)
         self.last: Evaluation | None = None
         self._options: dict[str, Any] = {
             "method": method,

@@ -105,6 +105,44 @@ def test_a_tuned_prompt_can_be_evaluated_exported_and_inspected(
     assert again | {"prompt_bytes": 0} == result | {"prompt_bytes": 0}
 
 
+def test_an_ensemble_prints_each_prompt_average_best_and_votes(
+    capsys, tune, preset, tmp_path
+):
+    prompts = []
+    for seed in ("0", "1", "2"):
+        output = str(tmp_path / f"run{seed}")
+        extra = ("--output", output, "--seed", seed, "--json")
+        result = json.loads(run(capsys, *tune, *extra)[1])
+        prompts.append(result["prompt"])
+    ensemble = ("evaluate", "--ensemble", *prompts, "--preset", preset)
+    code, out, _ = run(capsys, *ensemble, "--method", "rank", "--json")
+    assert code == 0
+    found = json.loads(out)
+    scores = [found["prompts"][prompt]["score"] for prompt in prompts]
+    assert found["average"] == pytest.approx(sum(scores) / 3)
+    assert found["best"] == max(scores)
+    assert found["rows"] == 3
+    alone = ("--prompt", prompts[1], "--preset", preset, "--method", "rank")
+    one = json.loads(run(capsys, "evaluate", *alone, "--json")[1])
+    assert found["prompts"][prompts[1]]["score"] == one["score"]
+
+    code, out, _ = run(capsys, *ensemble, "--method", "rank")
+    words = [line.rsplit("  ", 1)[0].strip() for line in out.splitlines()]
+    assert words[1:] == [
+        *prompts,
+        "average",
+        "best",
+        "majority vote",
+        "summed log-likelihood",
+    ]
+    assert found["vote"]["score"] == pytest.approx(
+        float(out.splitlines()[-2].split()[-1]), abs=0.05
+    )
+    code, out, err = run(capsys, *ensemble[:3], *ensemble[2:])
+    assert (code, out) == (1, "")
+    assert "must name different prompts" in err
+
+
 def test_a_limit_takes_rows_from_the_front(capsys, tune, preset):
     prompt = json.loads(run(capsys, *tune, "--json")[1])["prompt"]
     arguments = ("--prompt", prompt, "--preset", preset, "--limit", "1")
