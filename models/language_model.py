@@ -18,6 +18,9 @@ class T5LanguageModel(keras.Model):
 
     Args:
         backbone: constructed with `trainable=True`.
+        micro_batches: parts a batch is computed in, one after the other, for
+            want of memory; the step is that of the whole batch. Divides the
+            rows of every batch.
 
     Call arguments:
         inputs: int (B, S) `encoder_token_ids` and `encoder_segments`, bool
@@ -28,9 +31,12 @@ class T5LanguageModel(keras.Model):
         float32 (B, T, V).
     """
 
-    def __init__(self, backbone: MeshT5Backbone) -> None:
+    def __init__(
+        self, backbone: MeshT5Backbone, micro_batches: int = 1
+    ) -> None:
         super().__init__(name="t5_language_model")
         self.backbone = backbone
+        self.micro_batches = micro_batches
         self.built = True
 
     def call(self, inputs: dict[str, Tensor], training: bool = False) -> Tensor:
@@ -43,17 +49,61 @@ class T5LanguageModel(keras.Model):
         )
 
     def train_step(self, data: tuple[Any, ...]) -> dict[str, Any]:
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        batch = keras.utils.unpack_x_y_sample_weight(data)
+        loss, gradients = (
+            self._loss_and_gradients(*batch)
+            if self.micro_batches == 1
+            else self._accumulated(batch)
+        )
+        self.optimizer.apply(gradients, self.trainable_weights)
+        self._loss_tracker.update_state(loss)
+        return self.get_metrics_result()
+
+    def _loss_and_gradients(
+        self, x: dict[str, Tensor], y: Tensor, sample_weight: Tensor
+    ) -> tuple[Tensor, list[Tensor]]:
         with tf.GradientTape() as tape:
             logits = self(x, training=True)
             loss = self.compute_loss(x, y, logits, sample_weight)
-        gradients = tape.gradient(
-            loss, [v.value for v in self.trainable_weights]
-        )
+        weights = [v.value for v in self.trainable_weights]
         # An embedding's gradient comes as slices; the optimizer factors whole
         # matrices.
-        self.optimizer.apply(
-            [tf.convert_to_tensor(g) for g in gradients], self.trainable_weights
+        gradients = tape.gradient(loss, weights)
+        return loss, [tf.convert_to_tensor(g) for g in gradients]
+
+    def _accumulated(
+        self, batch: tuple[Any, ...]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The same of a whole batch, from its parts.
+
+        The loss is a mean over target tokens, so each part counts as much as
+        it has of them. (Keras' `gradient_accumulation_steps` counts all parts
+        alike.)
+        """
+        parts = tf.nest.map_structure(self._in_parts, batch)
+        tokens = tf.reduce_sum(batch[2])
+
+        def add_part(
+            index: Tensor, loss: Tensor, *gradients: Tensor
+        ) -> tuple[Tensor, ...]:
+            part = tf.nest.map_structure(lambda x: x[index], parts)
+            share = tf.math.divide_no_nan(tf.reduce_sum(part[2]), tokens)
+            part_loss, found = self._loss_and_gradients(*part)
+            added = (
+                total + share * tf.cast(new, total.dtype)
+                for total, new in zip(gradients, found, strict=True)
+            )
+            return index + 1, loss + share * part_loss, *added
+
+        zeros = [tf.zeros(v.shape, tf.float32) for v in self.trainable_weights]
+        _, loss, *gradients = tf.while_loop(
+            lambda index, *_: index < self.micro_batches,
+            add_part,
+            (0, 0.0, *zeros),
+            parallel_iterations=1,
         )
-        self._loss_tracker.update_state(loss)
-        return self.get_metrics_result()
+        return loss, gradients
+
+    def _in_parts(self, x: Tensor) -> Tensor:
+        """(B, ...) to (micro_batches, B / micro_batches, ...)."""
+        return tf.reshape(x, [self.micro_batches, -1, *x.shape[1:]])

@@ -48,7 +48,7 @@ def pretraining_dataset(
     """Batches of packed examples, endless for "train", one pass otherwise.
 
     Args:
-        corpus: from `tokenize_files`.
+        corpus: from `text_corpus.tokenize`.
         split: "train" or "validation".
         tokenizer: whose vocabulary and sentinels are used.
         objective: "span_corruption", or "prefix_lm", whose targets are as

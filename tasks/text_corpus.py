@@ -1,26 +1,22 @@
-"""Plain text files to token ids on disk, divided into documents.
+"""Documents to token ids on disk.
 
-A document is the lines between two blank lines; a line is a paragraph. Long
-documents are cut between paragraphs into pieces, so that shuffling pieces
+Long documents are cut between paragraphs into pieces, so that shuffling pieces
 mixes a corpus in which one document is a whole novel.
 """
 
 import dataclasses
-import gzip
 import hashlib
 import json
-import lzma
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from keras_prompt.atomic_files import write_file
+from keras_prompt.tasks.documents import Document, DocumentSource
 from keras_prompt.tokenizer import Tokenizer
 
-_OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".xz": lzma.open}
 _PIECE_TOKENS = 1024  # a piece ends with the paragraph that reaches this
 _HELD_OUT_EVERY = 100  # one document in so many is for validation
 
@@ -51,57 +47,31 @@ class TokenCorpus:
         return np.flatnonzero(self.is_held_out == (split == "validation"))
 
 
-def read_documents(path: Path) -> Iterator[list[str]]:
-    """The paragraphs of each document of a text file (plain, .gz or .xz).
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is not UTF-8 text, or compressed otherwise than named.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"No text file at {path}.")
-    opener = _OPENERS.get(path.suffix, open)
-    try:
-        with opener(path, "rt", encoding="utf-8") as lines:
-            paragraphs: list[str] = []
-            for line in lines:
-                if line := line.strip():
-                    paragraphs.append(line)
-                elif paragraphs:
-                    yield paragraphs
-                    paragraphs = []
-            if paragraphs:
-                yield paragraphs
-    except (UnicodeDecodeError, lzma.LZMAError, gzip.BadGzipFile) as error:
-        raise ValueError(
-            f"{path} must hold UTF-8 text, compressed as its suffix says. "
-            f"Received: {error}"
-        ) from error
-
-
-def tokenize_files(
-    paths: Sequence[Path],
+def tokenize(
+    sources: Sequence[DocumentSource],
     tokenizer: Tokenizer,
     cache: Path,
     progress: Progress = lambda *_: None,
 ) -> TokenCorpus:
-    """Tokenizes files once; a second call reads the cache.
+    """Tokenizes documents once; a second call reads the cache.
 
     Args:
-        paths: text files.
+        sources: of the documents.
         tokenizer: whose ids to store.
-        cache: a folder for the token ids; files or a vocabulary that changed
-            are tokenized anew.
-        progress: told each file's name and its documents so far.
+        cache: a folder for the token ids; sources or a vocabulary that
+            changed are tokenized anew.
+        progress: told each source's name and all documents so far.
 
     Raises:
-        FileNotFoundError: a file is absent.
-        ValueError: a file is no text, or there is no document in any.
+        FileNotFoundError: a source is absent.
+        ValueError: a source is no text, or there is no document in any.
     """
-    key = _cache_key(paths, tokenizer)
-    folder = cache / key
+    digest = hashlib.sha256(tokenizer.model_proto)
+    for source in sources:
+        digest.update(f"{source.version()}\n".encode())
+    folder = cache / digest.hexdigest()[:16]
     if not (folder / "card.json").is_file():
-        _write(paths, tokenizer, folder, progress)
+        _write(sources, tokenizer, folder, progress)
     return TokenCorpus(
         tokens=np.load(folder / "tokens.npy", mmap_mode="r"),
         starts=np.load(folder / "starts.npy"),
@@ -109,17 +79,21 @@ def tokenize_files(
     )
 
 
-def _cache_key(paths: Sequence[Path], tokenizer: Tokenizer) -> str:
-    digest = hashlib.sha256(tokenizer.model_proto)
-    for path in paths:
-        if not path.is_file():
-            raise FileNotFoundError(f"No text file at {path}.")
-        digest.update(f"{path.name} {path.stat().st_size}".encode())
-    return digest.hexdigest()[:16]
+def numbered_documents(
+    sources: Sequence[DocumentSource], progress: Progress = lambda *_: None
+) -> Iterator[tuple[Document, bool]]:
+    """Every document, and whether it is held out for validation."""
+    number = 0
+    for source in sources:
+        for document in source.documents():
+            yield document, number % _HELD_OUT_EVERY == 0
+            number += 1
+            if number % 100 == 0:
+                progress(source.name, number)
 
 
 def _write(
-    paths: Sequence[Path],
+    sources: Sequence[DocumentSource],
     tokenizer: Tokenizer,
     folder: Path,
     progress: Progress,
@@ -128,29 +102,25 @@ def _write(
     lengths: list[int] = []
     held_out: list[bool] = []
     parts: list[npt.NDArray[np.integer]] = []
-    documents = 0
-    for path in paths:
-        for document in read_documents(path):
-            is_held_out = documents % _HELD_OUT_EVERY == 0
-            for piece in _pieces(document, tokenizer):
-                parts.append(np.asarray(piece, dtype))
-                lengths.append(len(piece))
-                held_out.append(is_held_out)
-            documents += 1
-            if documents % 100 == 0:
-                progress(path.name, documents)
+    for document, is_held_out in numbered_documents(sources, progress):
+        for piece in _pieces(document, tokenizer):
+            parts.append(np.asarray(piece, dtype))
+            lengths.append(len(piece))
+            held_out.append(is_held_out)
     if not parts:
-        names = ", ".join(str(path) for path in paths)
+        names = ", ".join(source.name for source in sources)
         raise ValueError(f"There is no text in {names}.")
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / "tokens.npy", np.concatenate(parts))
     np.save(folder / "starts.npy", np.cumsum([0, *lengths], dtype=np.int64))
     np.save(folder / "is_held_out.npy", np.asarray(held_out))
     # Written last: its presence says that the others are complete.
-    card = {"files": [path.name for path in paths], "documents": documents}
-    temporary = folder / f"card.json.{os.getpid()}"
-    temporary.write_text(json.dumps(card))
-    temporary.replace(folder / "card.json")
+    card = {
+        "sources": [source.version() for source in sources],
+        "pieces": len(lengths),
+        "tokens": sum(lengths),
+    }
+    write_file(folder / "card.json", json.dumps(card, indent=2) + "\n")
 
 
 def _pieces(

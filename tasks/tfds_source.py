@@ -47,8 +47,7 @@ class TfdsSource:
     @property
     def root(self) -> Path:
         """The folder of all of tfds' data sets."""
-        root = self.data_dir or os.environ.get("TFDS_DATA_DIR")
-        return Path(root or "~/tensorflow_datasets").expanduser()
+        return data_root(self.data_dir)
 
     @property
     def folder(self) -> Path:
@@ -70,7 +69,7 @@ class TfdsSource:
         name = split.split("[")[0]
         lookup("split", name, self.rows)
         if not self.folder.is_dir():
-            self._download()
+            download(self.builder())
         builder = self.builder()
         if name not in builder.info.splits:
             there = ", ".join(builder.info.splits) or "no split"
@@ -115,23 +114,35 @@ class TfdsSource:
         builder.canonical_version = builder.version
         return builder
 
-    def _download(self) -> None:
-        builder = self.builder()
-        make_manager = builder._make_download_manager
-        builder._make_download_manager = lambda **arguments: _probing(
-            make_manager(**arguments)
-        )
-        try:
-            # tfds prints its progress; results alone go to standard output.
-            with contextlib.redirect_stdout(sys.stderr):
-                builder.download_and_prepare()
-        except Exception as error:
-            reason = " ".join(str(error).split())[:200]
-            raise FileNotFoundError(
-                f"{self.name} {self.version} is not in {self.folder} and "
-                f"cannot be downloaded ({type(error).__name__}: {reason})."
-                + prepared.advice(self.name)
-            ) from error
+
+def data_root(data_dir: str | None = None) -> Path:
+    """The folder of tfds; None is TFDS_DATA_DIR or ~/tensorflow_datasets."""
+    root = data_dir or os.environ.get("TFDS_DATA_DIR")
+    return Path(root or "~/tensorflow_datasets").expanduser()
+
+
+def download(builder: Any) -> None:
+    """Downloads and prepares a data set.
+
+    Raises:
+        FileNotFoundError: it cannot be downloaded.
+    """
+    make_manager = builder._make_download_manager
+    builder._make_download_manager = lambda **arguments: _probing(
+        make_manager(**arguments)
+    )
+    try:
+        # tfds prints its progress; results alone go to standard output.
+        with contextlib.redirect_stdout(sys.stderr):
+            builder.download_and_prepare()
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        name = builder.info.full_name.rpartition("/")[0]
+        raise FileNotFoundError(
+            f"{name} {builder.version} is not in {builder.data_dir} and "
+            f"cannot be downloaded ({type(error).__name__}: {reason})."
+            + prepared.advice(name)
+        ) from error
 
 
 def _probing(manager: Any) -> Any:

@@ -12,11 +12,11 @@ from keras_prompt.cli.arguments import (
 )
 
 EXAMPLE = (
-    "keras-prompt pretrain corpus/*.txt.xz --vocabulary spiece.model "
+    "keras-prompt pretrain corpus/*.txt.xz --train-vocabulary 8000 "
     "--output runs/nano --steps 10000"
 )
 _SIZES = {
-    "vocab_size": "rows of the embedding table (8128)",
+    "vocab_size": "rows of the embedding table (the vocabulary's ids)",
     "d_model": "width (192)",
     "d_kv": "width of a head (64)",
     "d_ff": "width of the feed-forward layers (512)",
@@ -29,8 +29,13 @@ _SIZES = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's own options."""
-    parser.add_argument(
-        "--vocabulary", required=True, help="a spiece.model file"
+    vocabulary = parser.add_mutually_exclusive_group(required=True)
+    vocabulary.add_argument("--vocabulary", help="a spiece.model file")
+    vocabulary.add_argument(
+        "--train-vocabulary",
+        type=positive_integer,
+        metavar="PIECES",
+        help="train one on the texts; T5 has 32000 pieces",
     )
     add_run_arguments(parser)
     for field, help_line in _SIZES.items():
@@ -41,16 +46,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of both verbs."""
     add = parser.add_argument
-    add("texts", nargs="+", help="text files: plain, .gz or .xz")
+    add(
+        "texts",
+        nargs="+",
+        help="text files (plain, .gz or .xz), tfds:NAME/SPLIT:FEATURE, "
+        "seqio:TASK or seqio:MODULE:TASK",
+    )
     add("--output", required=True, help="folder of the run")
     for option, help_line in (
         ("--steps", "optimizer steps (10000)"),
         ("--evaluate-every", "steps; also checkpoints (250)"),
         ("--batch-size", "packed rows a step (32)"),
+        ("--micro-batches", "parts of a step, to save memory (1)"),
         ("--input-length", "tokens of a row (256)"),
+        ("--decay-steps", "last steps, the rate falling to 0 (none)"),
     ):
         add(option, type=positive_integer, help=help_line)
     add("--learning-rate", type=positive_number, help="constant")
+    add("--clip-norm", type=positive_number, help="of all gradients (none)")
     add("--dtype", help="mixed_bfloat16 (default), float32")
     add("--seed", type=natural_number, help="of weights and data (0)")
     add("--json", action="store_true", help="print the result as JSON")

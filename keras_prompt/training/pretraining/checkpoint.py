@@ -12,6 +12,8 @@ from keras_prompt.atomic_files import write_file
 from keras_prompt.models.language_model import T5LanguageModel
 from keras_prompt.types import FloatArray
 
+_RATE = "optimizer/learning_rate"
+
 
 def save_checkpoint(path: Path, model: T5LanguageModel, epoch: int) -> None:
     """Replaces the checkpoint in one step, so that a kill leaves one whole.
@@ -46,6 +48,7 @@ def restore_checkpoint(path: Path, model: T5LanguageModel) -> int:
             stored: dict[str, FloatArray] = {
                 name: file.get_tensor(name)
                 for name in file.keys()  # noqa: SIM118
+                if name != _RATE
             }
     except (
         safetensors.SafetensorError,
@@ -72,7 +75,9 @@ def _variables(model: T5LanguageModel) -> dict[str, keras.Variable]:
     """By name, without the numbers Keras gives to objects of the same kind."""
     optimizer = model.optimizer
     weights = {f"weights/{v.name}": v for v in model.backbone.weights}
-    return weights | {
+    slots = {
         f"optimizer/{v.path.removeprefix(optimizer.name + '/')}": v
         for v in optimizer.variables
     }
+    # The run's settings hold the rate, and may later give it an end.
+    return weights | {n: v for n, v in slots.items() if n != _RATE}

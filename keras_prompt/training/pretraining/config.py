@@ -9,7 +9,6 @@ from typing import Any
 from keras_prompt.atomic_files import write_file
 
 _POSITIVE = (
-    "vocab_size",
     "d_model",
     "d_kv",
     "d_ff",
@@ -21,6 +20,7 @@ _POSITIVE = (
     "batch_size",
     "input_length",
     "warmup_steps",
+    "micro_batches",
 )
 
 
@@ -29,20 +29,30 @@ class PretrainConfig:
     """Settings of `pretrain` and `adapt`.
 
     Attributes:
-        texts: text files, plain, .gz or .xz; blank lines divide documents.
+        texts: sources of documents (`tasks.documents`): text files, plain,
+            .gz or .xz, "tfds:NAME/SPLIT:FEATURE", "seqio:TASK".
         output: folder for the checkpoint and the finished model.
         objective: "span_corruption" (pre-training) or "prefix_lm" (adaptation).
         base: folder of the model to adapt; none starts from random weights.
         vocabulary: a `spiece.model`; with a base, the base's own is used.
-        vocab_size, d_model, d_kv, d_ff, num_heads, num_encoder_layers,
+        train_vocabulary: pieces of a vocabulary to train on the texts
+            instead.
+        vocab_size: rows of the embedding table; none is all the vocabulary's
+            ids, sentinels included, rounded up to a multiple of 64.
+        d_model, d_kv, d_ff, num_heads, num_encoder_layers,
             num_decoder_layers: the sizes of a model without base (`T5Config`).
         steps: optimizer steps in all, a multiple of `evaluate_every`.
         evaluate_every: steps between validations, which also checkpoint.
         batch_size: packed rows a step.
+        micro_batches: parts a step's rows are computed in, one after the
+            other, for want of memory; divides `batch_size`.
         input_length: tokens of a row's input.
         learning_rate: constant, times each weight's root mean square; none
             takes T5's 1 / sqrt(max(step, warmup_steps)).
         warmup_steps: of that schedule (T5: 10,000).
+        decay_steps: the run's last steps, in which the rate falls to 0.
+        clip_norm: the largest norm of all gradients together; none does not
+            clip, as T5 did not (Adafactor bounds each weight's update).
         dtype: see `MeshT5Backbone`.
         seed: of the initial weights and of the data.
 
@@ -56,7 +66,8 @@ class PretrainConfig:
     objective: str = "span_corruption"
     base: str | None = None
     vocabulary: str | None = None
-    vocab_size: int = 8128
+    train_vocabulary: int | None = None
+    vocab_size: int | None = None
     d_model: int = 192
     d_kv: int = 64
     d_ff: int = 512
@@ -66,47 +77,70 @@ class PretrainConfig:
     steps: int = 10_000
     evaluate_every: int = 250
     batch_size: int = 32
+    micro_batches: int = 1
     input_length: int = 256
     learning_rate: float | None = None
     warmup_steps: int = 10_000
+    decay_steps: int = 0
+    clip_norm: float | None = None
     dtype: str = "mixed_bfloat16"
     seed: int = 0
 
     def __post_init__(self) -> None:
         for field in _POSITIVE:
+            _check_positive(field, getattr(self, field))
+        for field in ("vocab_size", "train_vocabulary"):
+            if getattr(self, field) is not None:
+                _check_positive(field, getattr(self, field))
+        for field in ("learning_rate", "clip_norm"):
             value = getattr(self, field)
-            if type(value) is not int or value < 1:
+            if value is not None and not (math.isfinite(value) and value > 0):
                 raise ValueError(
-                    f"`{field}` must be a positive integer. "
+                    f"`{field}` must be a positive number or None. "
                     f"Received: {field}={value!r}"
                 )
-        if self.steps % self.evaluate_every:
+        is_prefix_lm = self.objective == "prefix_lm"
+        rules = {
+            "steps": (
+                self.steps % self.evaluate_every == 0,
+                f"must be a multiple of evaluate_every={self.evaluate_every}, "
+                "so that the run ends with a validation",
+            ),
+            "objective": (
+                is_prefix_lm or self.objective == "span_corruption",
+                "must be 'span_corruption' or 'prefix_lm'",
+            ),
+            "input_length": (
+                not (is_prefix_lm and self.input_length % 2),
+                "must be even for prefix_lm, whose rows are two examples",
+            ),
+            "micro_batches": (
+                self.batch_size % self.micro_batches == 0,
+                f"must divide batch_size={self.batch_size}",
+            ),
+            "decay_steps": (
+                0 <= self.decay_steps <= self.steps,
+                f"must be from 0 to steps={self.steps}",
+            ),
+            "texts": (
+                bool(self.texts) and not isinstance(self.texts, str),
+                "must be a sequence of at least one source",
+            ),
+        }
+        for field, (is_kept, rule) in rules.items():
+            if not is_kept:
+                raise ValueError(
+                    f"`{field}` {rule}. "
+                    f"Received: {field}={getattr(self, field)!r}"
+                )
+        starts = (self.base, self.vocabulary, self.train_vocabulary)
+        if sum(start is not None for start in starts) != 1:
             raise ValueError(
-                "`steps` must be a multiple of `evaluate_every`, so that the "
-                f"run ends with a validation. Received: steps={self.steps}, "
-                f"evaluate_every={self.evaluate_every}"
-            )
-        rate = self.learning_rate
-        if rate is not None and not (math.isfinite(rate) and rate > 0):
-            raise ValueError(
-                "`learning_rate` must be a positive number, or None for T5's "
-                f"schedule. Received: learning_rate={rate!r}"
-            )
-        if self.objective not in ("span_corruption", "prefix_lm"):
-            raise ValueError(
-                "`objective` must be 'span_corruption' or 'prefix_lm'. "
-                f"Received: objective={self.objective!r}"
-            )
-        if isinstance(self.texts, str) or not self.texts:
-            raise ValueError(
-                "`texts` must be a sequence of at least one text file. "
-                f"Received: texts={self.texts!r}"
-            )
-        if (self.base is None) == (self.vocabulary is None):
-            raise ValueError(
-                "Give `vocabulary` to start from random weights, or `base` "
-                "to adapt a model, which brings its own. "
-                f"Received: vocabulary={self.vocabulary!r}, base={self.base!r}"
+                "Give one of `vocabulary` or `train_vocabulary`, to start "
+                "from random weights, or `base`, to adapt a model, which "
+                f"brings its own. Received: vocabulary={self.vocabulary!r}, "
+                f"train_vocabulary={self.train_vocabulary!r}, "
+                f"base={self.base!r}"
             )
 
     def check_output(self) -> Path:
@@ -141,11 +175,31 @@ class PretrainConfig:
 
     def _refuse_other(self, theirs: dict[str, Any], folder: Path) -> None:
         mine = json.loads(json.dumps(dataclasses.asdict(self)))
-        # More steps continue a run; anything else would be another run.
-        for field in sorted(mine.keys() - {"steps", "output"}):
+        # What an older version did not write down had today's default.
+        theirs = _DEFAULTS | theirs
+        # More steps continue a run, and may give it an end. After that, as
+        # with anything else, it would be another run.
+        may_change = {"output"}
+        if not theirs["decay_steps"]:
+            may_change |= {"steps", "decay_steps"}
+        for field in sorted(mine.keys() - may_change):
             if theirs.get(field) != mine[field]:
                 raise ValueError(
                     f"{folder} holds a run with {field}={theirs.get(field)!r}; "
                     f"this one has {field}={mine[field]!r}. "
                     "Choose another output folder, or the same settings."
                 )
+
+
+_DEFAULTS = {
+    field.name: field.default
+    for field in dataclasses.fields(PretrainConfig)
+    if field.default is not dataclasses.MISSING
+}
+
+
+def _check_positive(field: str, value: object) -> None:
+    if type(value) is not int or value < 1:
+        raise ValueError(
+            f"`{field}` must be a positive integer. Received: {field}={value!r}"
+        )

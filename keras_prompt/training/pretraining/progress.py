@@ -1,16 +1,43 @@
-"""One live line for a long run: step, loss, tokens a second, time left."""
+"""What a long run shows and records: lines on a terminal, `history.csv`."""
 
+import contextlib
 import csv
+import io
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import keras
 import rich.console
+import rich.status
+
+from keras_prompt.atomic_files import write_file
+from keras_prompt.tasks.text_corpus import Progress
+
+
+@contextlib.contextmanager
+def reading(what: str) -> Iterator[Progress]:
+    """A live line while documents are read; gone afterwards.
+
+    Args:
+        what: is being done, e.g. "tokenizing".
+
+    Yields:
+        A function that is told a source's name and the documents so far.
+    """
+    console = rich.console.Console(stderr=True)
+    with console.status(what) as status:
+        yield lambda source, documents: status.update(
+            f"{what} {source} · {documents:,} documents"
+        )
 
 
 class PretrainingLog(keras.callbacks.Callback):
-    """Prints progress and appends each validation to `history.csv`.
+    """One live line: step, loss, tokens a second, time left.
+
+    Each validation is printed and becomes a row of `history.csv`. Rows past
+    the step at which a run resumes are dropped: they will be written again.
 
     Args:
         path: the csv file.
@@ -31,15 +58,29 @@ class PretrainingLog(keras.callbacks.Callback):
         self._tokens_per_step = tokens_per_step
         self._steps_per_epoch = steps_per_epoch
         self._step = self._first_step = steps_done
+        self._rows = [
+            row for row in _read(path) if int(row["step"]) <= steps_done
+        ]
+        self._seconds_before = (
+            float(self._rows[-1]["seconds"]) if self._rows else 0.0
+        )
         self._console = rich.console.Console(stderr=True)
         self._status: rich.status.Status | None = None
         self._started = time.monotonic()
 
     def last_row(self) -> dict[str, float]:
-        """`loss` and `val_loss` of the last validation."""
-        with self._path.open(newline="") as file:
-            row = list(csv.DictReader(file))[-1]
-        return {name: float(row[name]) for name in ("loss", "val_loss")}
+        """`seconds`, `loss` and `val_loss` at the last validation.
+
+        Raises:
+            ValueError: a run that has done all its steps has lost them.
+        """
+        if not self._rows:
+            raise ValueError(
+                f"{self._path} has lost its rows. Remove the folder to start "
+                "again, or raise `steps`."
+            )
+        names = ("seconds", "loss", "val_loss")
+        return {name: float(self._rows[-1][name]) for name in names}
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._started = time.monotonic()
@@ -59,21 +100,23 @@ class PretrainingLog(keras.callbacks.Callback):
         logs = logs or {}
         line = self._line(float(logs["loss"]))
         self._console.print(f"{line} · held out {logs['val_loss']:.4f}")
+        seconds = self._seconds_before + time.monotonic() - self._started
         row = {
             "step": self._step,
             "tokens": self._step * self._tokens_per_step,
-            "seconds": round(time.monotonic() - self._started, 1),
+            "seconds": round(seconds, 1),
             "loss": logs["loss"],
             "val_loss": logs["val_loss"],
         }
-        is_first = not self._path.is_file()
-        with self._path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, row)
-            if is_first:
-                writer.writeheader()
-            writer.writerow(row)
+        self._rows.append({name: str(value) for name, value in row.items()})
+        table = io.StringIO(newline="")
+        writer = csv.DictWriter(table, row)
+        writer.writeheader()
+        writer.writerows(self._rows)
+        write_file(self._path, table.getvalue())
 
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+    def close(self) -> None:
+        """Leaves the terminal as it was; safe to call twice."""
         if self._status is not None:
             self._status.stop()
 
@@ -87,3 +130,10 @@ class PretrainingLog(keras.callbacks.Callback):
             f"{rate * self._tokens_per_step:,.0f} tokens/s · "
             f"{left / 60:.0f} min left"
         )
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))

@@ -1,54 +1,71 @@
 """The recipe of pre-training and LM adaptation, top to bottom."""
 
-import functools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 
+from keras_prompt.atomic_files import write_file
 from keras_prompt.losses import TokenCrossentropy
 from keras_prompt.models.checkpoints import hugging_face
+from keras_prompt.models.checkpoints.hugging_face import VOCABULARY
 from keras_prompt.models.language_model import T5LanguageModel
 from keras_prompt.models.t5.backbone import MeshT5Backbone
 from keras_prompt.models.t5.config import T5Config
 from keras_prompt.optimizers import Adafactor
+from keras_prompt.tasks.documents import DocumentSource, document_source
 from keras_prompt.tasks.pretraining import (
     pretraining_dataset,
     span_corruption_target_length,
 )
-from keras_prompt.tasks.text_corpus import tokenize_files
+from keras_prompt.tasks.text_corpus import tokenize
+from keras_prompt.tasks.vocabulary import train_vocabulary
 from keras_prompt.tokenizer import Tokenizer
 from keras_prompt.training.pretraining.checkpoint import (
     restore_checkpoint,
     save_checkpoint,
 )
 from keras_prompt.training.pretraining.config import PretrainConfig
-from keras_prompt.training.pretraining.progress import PretrainingLog
-from keras_prompt.training.pretraining.schedule import InverseSquareRoot
+from keras_prompt.training.pretraining.progress import PretrainingLog, reading
+from keras_prompt.training.pretraining.schedule import (
+    InverseSquareRoot,
+    LinearEnd,
+)
+from keras_prompt.training.scalars import TensorBoardScalars
 
 _VALIDATION_BATCHES = 20
+_ROWS = 64  # an embedding table's rows are a multiple of these
 
 
 def pretrain(config: PretrainConfig) -> dict[str, float]:
     """Trains until `config.steps` and writes a folder that `from_preset` takes.
 
-    A second call with the same settings continues from the last validation.
+    The run's folder gets run.json, spiece.model where it is trained, tokens/,
+    checkpoint.safetensors, history.csv, tensorboard/ and model/. A second
+    call with the same settings continues from the last validation; it reads
+    past the data that was used, about a hundred steps a second.
 
     Args:
         config: the run.
 
     Returns:
-        `steps`, `tokens`, `loss` (training, last evaluation period) and
-        `val_loss` (held-out documents), nats a token.
+        `steps`, `tokens`, `seconds`, `loss` (training, last evaluation
+        period) and `val_loss` (held-out documents), nats a token.
 
     Raises:
         FileNotFoundError: a text, the vocabulary or the base is absent.
         ValueError: a file is not what it should be, or the output folder
             holds another run.
+        KeyboardInterrupt: the run can go on from its last validation.
     """
     folder = config.check_output()
-    model, tokenizer = _model(config)
+    sources = [document_source(text) for text in config.texts]
+    for source in sources:
+        source.version()  # refuses what is absent before any work
+    model, tokenizer = _model(config, sources, folder)
     model.compile(
         optimizer=_optimizer(config),
         loss=TokenCrossentropy(),
@@ -57,19 +74,71 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
     )
     checkpoint = folder / "checkpoint.safetensors"
     epochs_done = restore_checkpoint(checkpoint, model)
-
-    texts = [Path(text) for text in config.texts]
-    corpus = tokenize_files(texts, tokenizer, folder / "tokens")
-    make_dataset = functools.partial(
-        pretraining_dataset,
-        corpus,
-        tokenizer=tokenizer,
-        objective=config.objective,
-        input_length=config.input_length,
-        batch_size=config.batch_size,
-        seed=config.seed,
+    steps_done = epochs_done * config.evaluate_every
+    if steps_done > config.steps:
+        raise ValueError(
+            f"`steps` must not be less than the {steps_done:,} that {folder} "
+            f"has done. Received: steps={config.steps}"
+        )
+    train, validation = _datasets(config, sources, tokenizer, folder)
+    config.claim_output()
+    log = PretrainingLog(
+        folder / "history.csv",
+        _tokens_per_step(config),
+        config.evaluate_every,
+        steps_done,
     )
-    train, validation = make_dataset("train"), make_dataset("validation")
+    try:
+        model.fit(
+            train.skip(steps_done),
+            steps_per_epoch=config.evaluate_every,
+            initial_epoch=epochs_done,
+            epochs=config.steps // config.evaluate_every,
+            validation_data=validation,
+            callbacks=[
+                log,
+                TensorBoardScalars(folder / "tensorboard"),
+                # Last: what the others wrote belongs to what is saved.
+                keras.callbacks.LambdaCallback(
+                    on_epoch_end=lambda epoch, logs: save_checkpoint(
+                        checkpoint, model, epoch + 1
+                    )
+                ),
+            ],
+            verbose=0,
+        )
+    finally:
+        log.close()
+    result = {
+        "steps": config.steps,
+        "tokens": config.steps * _tokens_per_step(config),
+        **log.last_row(),
+    }
+    _write_model(folder / "model", model.backbone, tokenizer, result)
+    return result
+
+
+def _datasets(
+    config: PretrainConfig,
+    sources: Sequence[DocumentSource],
+    tokenizer: Tokenizer,
+    folder: Path,
+) -> tuple[tf.data.Dataset, tf.data.Dataset]:
+    """Endless training batches, and the batches of a validation."""
+    with reading("tokenizing") as progress:
+        corpus = tokenize(sources, tokenizer, folder / "tokens", progress)
+    train, validation = (
+        pretraining_dataset(
+            corpus,
+            split,
+            tokenizer=tokenizer,
+            objective=config.objective,
+            input_length=config.input_length,
+            batch_size=config.batch_size,
+            seed=config.seed,
+        )
+        for split in ("train", "validation")
+    )
     if next(iter(validation), None) is None:
         raise ValueError(
             "`texts` are too few: the hundredth part of the documents, which "
@@ -77,45 +146,34 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
             f"inputs of {config.input_length} tokens. Give more text, or "
             "smaller batches."
         )
-    config.claim_output()
-    steps_done = epochs_done * config.evaluate_every
-    save = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: save_checkpoint(
-            checkpoint, model, epoch + 1
-        )
-    )
-    log = PretrainingLog(
-        folder / "history.csv",
-        _tokens_per_step(config),
-        config.evaluate_every,
-        steps_done,
-    )
-    epochs = -(-config.steps // config.evaluate_every)
-    model.fit(
-        train.skip(steps_done),
-        steps_per_epoch=config.evaluate_every,
-        initial_epoch=epochs_done,
-        epochs=epochs,
-        validation_data=validation.take(_VALIDATION_BATCHES).cache(),
-        callbacks=[save, log],
-        verbose=0,
-    )
-    result = {
-        "steps": epochs * config.evaluate_every,
-        "tokens": epochs * config.evaluate_every * _tokens_per_step(config),
-        **log.last_row(),
-    }
-    _write_model(folder / "model", model.backbone, tokenizer, result)
-    return result
+    return train, validation.take(_VALIDATION_BATCHES).cache()
 
 
-def _model(config: PretrainConfig) -> tuple[T5LanguageModel, Tokenizer]:
+def _tokenizer(
+    config: PretrainConfig, sources: Sequence[DocumentSource], folder: Path
+) -> Tokenizer:
+    """The vocabulary of a model that starts from random weights."""
+    if config.train_vocabulary is None:
+        return Tokenizer.from_file(str(config.vocabulary))
+    path = folder / VOCABULARY
+    if not path.is_file():
+        with reading("training a vocabulary on") as progress:
+            model_proto = train_vocabulary(
+                sources, config.train_vocabulary, progress
+            )
+        write_file(path, model_proto)
+    return Tokenizer.from_file(path)
+
+
+def _model(
+    config: PretrainConfig, sources: Sequence[DocumentSource], folder: Path
+) -> tuple[T5LanguageModel, Tokenizer]:
     if config.base is not None:
         base = hugging_face.read(Path(config.base))
         tokenizer = Tokenizer.from_file(base.vocabulary)
         t5_config, weights = base.config, base.weights
     else:
-        tokenizer = Tokenizer.from_file(str(config.vocabulary))
+        tokenizer = _tokenizer(config, sources, folder)
         t5_config, weights = _t5_config(config, tokenizer), None
     backbone = MeshT5Backbone(
         t5_config,
@@ -124,18 +182,19 @@ def _model(config: PretrainConfig) -> tuple[T5LanguageModel, Tokenizer]:
         dtype=config.dtype,
         trainable=True,
     )
-    return T5LanguageModel(backbone), tokenizer
+    return T5LanguageModel(backbone, config.micro_batches), tokenizer
 
 
 def _t5_config(config: PretrainConfig, tokenizer: Tokenizer) -> T5Config:
-    if config.vocab_size < tokenizer.vocabulary_size:
+    ids = tokenizer.vocabulary_size
+    vocab_size = config.vocab_size or -(-ids // _ROWS) * _ROWS
+    if vocab_size < ids:
         raise ValueError(
             "`vocab_size` must be at least the vocabulary's "
-            f"{tokenizer.vocabulary_size} ids. "
-            f"Received: vocab_size={config.vocab_size}"
+            f"{ids} ids. Received: vocab_size={vocab_size}"
         )
     return T5Config(
-        vocab_size=config.vocab_size,
+        vocab_size=vocab_size,
         d_model=config.d_model,
         d_kv=config.d_kv,
         d_ff=config.d_ff,
@@ -146,11 +205,14 @@ def _t5_config(config: PretrainConfig, tokenizer: Tokenizer) -> T5Config:
 
 
 def _optimizer(config: PretrainConfig) -> Adafactor:
-    learning_rate = config.learning_rate or InverseSquareRoot(
-        config.warmup_steps
-    )
+    rate = config.learning_rate or InverseSquareRoot(config.warmup_steps)
+    if config.decay_steps:
+        rate = LinearEnd(rate, config.steps, config.decay_steps)
     return Adafactor(
-        learning_rate, scale_by_parameter_size=True, weight_decay=0.0
+        rate,
+        scale_by_parameter_size=True,
+        weight_decay=0.0,
+        global_clipnorm=config.clip_norm,
     )
 
 
@@ -176,5 +238,4 @@ def _write_model(
         tokenizer.model_proto,
         dtype="bfloat16",
     )
-    text = json.dumps(result, indent=2)
-    (folder / "training.json").write_text(text + "\n")
+    write_file(folder / "training.json", json.dumps(result, indent=2) + "\n")
