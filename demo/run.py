@@ -50,7 +50,7 @@ def main() -> None:
             steps=options.steps,
             evaluate_every=min(50, options.steps),
             input_length=64,
-            method="rank",
+            answer_by="rank",
             evaluation_limit=500,
             seed=options.seed,
         )
@@ -92,9 +92,9 @@ def _compare(task: "Task", prompt: str) -> None:
     model = _model()
     examples = task.examples("test")
     model.initialize_prompt(class_labels(task.labels))
-    before = evaluate_examples(model, task, examples, method="rank")
+    before = evaluate_examples(model, task, examples, answer_by="rank")
     load_prompt(model, prompt)
-    after = evaluate_examples(model, task, examples, method="rank")
+    after = evaluate_examples(model, task, examples, answer_by="rank")
     print(f"2. Accuracy on {len(examples):,} texts about other movies:")
     for name, value in (
         ("majority class", before.majority["accuracy"]),

@@ -28,7 +28,7 @@ from keras_prompt.tasks.super_glue import (
     WIC,
     WSC,
 )
-from keras_prompt.tasks.task import Task
+from keras_prompt.tasks.task import SENTINEL_SUFFIX, Task
 from keras_prompt.tasks.tfds_source import TfdsSource
 
 __all__ = [
@@ -73,14 +73,18 @@ def get(name: str, data_dir: str | Path | None = None) -> Task:
     """Returns the task of that name.
 
     Args:
-        name: e.g. "super_glue/boolq".
+        name: e.g. "super_glue/boolq", or "super_glue/boolq+sentinel" for
+            `Task.with_sentinel`.
         data_dir: the folder of TensorFlow Datasets; None is its own default,
             the environment variable TFDS_DATA_DIR or ~/tensorflow_datasets.
 
     Raises:
         ValueError: there is no such task, or it needs no `data_dir`.
     """
-    task = lookup("task", name, TASKS | _registered)
+    plain = name.removesuffix(SENTINEL_SUFFIX)
+    task = lookup("task", plain, TASKS | _registered)
+    if plain != name:
+        task = task.with_sentinel()
     return task if data_dir is None else task.in_data_dir(data_dir)
 
 

@@ -9,7 +9,13 @@ import tensorflow as tf
 
 from keras_prompt.registry import lookup
 from keras_prompt.tasks.batch_order import BatchOrder, Position
-from keras_prompt.tasks.task import Example, Task, is_labelled, is_train
+from keras_prompt.tasks.task import (
+    SENTINEL,
+    Example,
+    Task,
+    is_labelled,
+    is_train,
+)
 from keras_prompt.tasks.token_rows import TokenRows, checked, encode, trimmed
 from keras_prompt.tokenizer import Tokenizer
 
@@ -126,6 +132,9 @@ def token_rows(
     where, eos_id = f"{task.name}, split '{split}'", tokenizer.eos_id
     inputs = encode([row["inputs"] for row in examples], tokenizer)
     targets = encode([row["targets"] for row in examples], tokenizer)
+    if task.has_sentinel:
+        first = tf.fill([len(examples), 1], tokenizer.encode(SENTINEL)[0])
+        targets = tf.concat([first, targets], axis=1)
     return TokenRows(
         inputs=trimmed(inputs, input_length, eos_id, where),
         targets=checked(targets, target_length, eos_id, where),

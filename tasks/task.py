@@ -14,6 +14,8 @@ Example: TypeAlias = dict[str, Any]
 Preprocessor: TypeAlias = "Callable[[tf.data.Dataset], tf.data.Dataset]"
 Metric: TypeAlias = Callable[[list[Any], list[Any]], Mapping[str, float]]
 
+SENTINEL = "<extra_id_0>"
+SENTINEL_SUFFIX = "+sentinel"
 UNLABELLED = "<unk>"  # what t5's preprocessors write where a label is -1
 _ROWS_AT_A_TIME = 1024
 
@@ -58,6 +60,10 @@ class Task:
         closed: whether every target is one of `labels`.
         train_preprocessors: applied to the split "train" alone, before
             `preprocessors`.
+        has_sentinel: whether a model writes `<extra_id_0>` before a target,
+            as a T5 does that knows only span corruption (Lester et al. 2021,
+            section 3.4, "span corruption + sentinel"). Labels, examples and
+            metrics are without it.
 
     Raises:
         ValueError: the name is empty, a label is no text or given twice, or
@@ -72,6 +78,7 @@ class Task:
     metrics: Sequence[Metric] | None = None
     closed: bool = True
     train_preprocessors: Sequence[Preprocessor] = ()
+    has_sentinel: bool = False
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -120,6 +127,30 @@ class Task:
             data_dir=str(data_dir),
         )
         return dataclasses.replace(self, source=source)
+
+    def with_sentinel(self) -> "Task":
+        """The same task for a T5 that was never LM-adapted."""
+        name = self.name + SENTINEL_SUFFIX
+        return dataclasses.replace(self, name=name, has_sentinel=True)
+
+    @property
+    def label_words(self) -> tuple[str, ...]:
+        """What a model has to write for each label; none for free text."""
+        return tuple(map(self.to_write, self.labels)) if self.closed else ()
+
+    def to_write(self, target: str) -> str:
+        """What a model has to write for a target or label.
+
+        Before: "positive"
+        After:  "<extra_id_0> positive", if `has_sentinel`
+        """
+        return f"{SENTINEL} {target}" if self.has_sentinel else target
+
+    def read(self, written: str) -> str:
+        """The target or label in what a model wrote: `to_write` undone."""
+        if not self.has_sentinel:
+            return written
+        return written.removeprefix(SENTINEL).lstrip()
 
     def examples(self, split: str) -> list[Example]:
         """Text-to-text rows of a split, in the source's order.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from keras_prompt.tasks.task import Example, Task
     from keras_prompt.training.evaluator import Evaluation
 
-EXAMPLE = "keras-prompt evaluate --prompt runs/rte/prompt --method rank"
+EXAMPLE = "keras-prompt evaluate --prompt runs/rte/prompt --answer-by rank"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -111,7 +111,7 @@ def _rows(
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
     return {
-        "method": options.method,
+        "answer_by": options.answer_by,
         "batch_size": options.batch_size,
         "input_length": options.input_length,
         "target_length": options.target_length,

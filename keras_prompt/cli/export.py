@@ -153,8 +153,11 @@ def _about_task(name: str | None) -> dict[str, Any]:
     """A task's name and label words, for a card."""
     from keras_prompt import tasks
 
-    # A task that a program registered is not known here; its prompt is the
-    # same.
-    task = tasks.get(name) if name in tasks.names() else None
-    words = task.labels if task and task.closed else ()
+    if name is None:
+        return {}
+    try:
+        words = tasks.get(name).label_words
+    except ValueError:
+        # A program registered it; its prompt is the same.
+        words = ()
     return {"task": name, "label_words": words}

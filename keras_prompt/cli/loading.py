@@ -28,7 +28,7 @@ def add_model_arguments(
     add("--preset", help="model name or folder (the prompt's own)")
     add("--dtype", default="float32", help="of the model (float32)")
     add(
-        "--method",
+        "--answer-by",
         choices=["generate", "rank"],
         default="generate",
         help="generate writes an answer (default); rank takes the likeliest "

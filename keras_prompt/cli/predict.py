@@ -39,9 +39,9 @@ def run(options: argparse.Namespace) -> None:
             "input."
         )
     model, card = load_model(options)
-    if options.method == "rank" and not card.label_words:
+    if options.answer_by == "rank" and not card.label_words:
         raise ValueError(
-            "The prompt's card has no label words; use --method generate."
+            "The prompt's card has no label words; use --answer-by generate."
         )
     size = options.batch_size
     # A bar beside the answers themselves would only disturb them.
@@ -60,7 +60,7 @@ def _answer(
     options: argparse.Namespace,
 ) -> list[str]:
     size, length = options.batch_size, options.input_length
-    if options.method == "generate":
+    if options.answer_by == "generate":
         return model.generate(
             texts, options.target_length, size, input_length=length
         )

@@ -41,7 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--learning-rate", type=positive_number, help="constant (0.3)")
     add("--step-offset", type=int, help="of Adafactor's step (0)")
     add("--dropout-rate", type=probability, help="while training (0)")
-    add("--method", choices=["generate", "rank"], help="of evaluation")
+    add(
+        "--answer-by",
+        choices=["generate", "rank"],
+        help="how an evaluation takes outputs (generate)",
+    )
     add("--split", help="to evaluate on (validation)")
     add("--dtype", help="float32 (default), bfloat16 or mixed_bfloat16")
     add(

@@ -21,7 +21,7 @@ def evaluate_tasks(
     tasks: Sequence[Task],
     examples: Mapping[str, list[Example]],
     *,
-    method: str = "generate",
+    answer_by: str = "generate",
     batch_size: int = 32,
     input_length: int = 512,
     target_length: int = 32,
@@ -32,7 +32,7 @@ def evaluate_tasks(
         model: its bank has a prompt of each task's name.
         tasks: give metrics and legal outputs.
         examples: rows of `task.examples`, by task.
-        method: as `evaluate_examples`, like all that follow.
+        answer_by: as `evaluate_examples`, like all that follow.
         batch_size: rows at a time, whatever their tasks.
         input_length: longer inputs are cut, EOS kept.
         target_length: the most tokens to write.
@@ -44,24 +44,25 @@ def evaluate_tasks(
         ValueError: as `evaluate_examples`, or a task has no prompt.
     """
     for task in tasks:
-        check_evaluation(method, task, examples[task.name])
+        check_evaluation(answer_by, task, examples[task.name])
     texts = [row["inputs"] for task in tasks for row in examples[task.name]]
     names = [task.name for task in tasks for _ in examples[task.name]]
-    if method == "generate":
+    if answer_by == "generate":
         outputs = model.generate(
             texts, names, target_length, batch_size, input_length=input_length
         )
     else:
-        labels = {task.name: list(task.labels) for task in tasks}
-        best = model.rank(texts, names, labels, batch_size, input_length)
+        words = {task.name: task.label_words for task in tasks}
+        best = model.rank(texts, names, words, batch_size, input_length)
         outputs = [
-            labels[name][choice]
+            words[name][choice]
             for name, choice in zip(names, best.argmax(axis=1), strict=True)
         ]
     found = {}
     for task in tasks:
         count = len(examples[task.name])
         mine, outputs = outputs[:count], outputs[count:]
+        mine = [task.read(output) for output in mine]
         prompt = model.bank.prompts[task.name].numpy()
         found[task.name] = judge(task, examples[task.name], mine, prompt)
     return found
@@ -79,7 +80,7 @@ class BankEvaluator(keras.callbacks.Callback):
         every_steps: steps between two evaluations; none evaluates after each
             epoch.
         limit: only so many rows of each task, from the front.
-        method: "generate" or "rank".
+        answer_by: "generate" or "rank".
         batch_size: rows at a time.
         input_length: longer inputs are cut.
         target_length: the most tokens to write.
@@ -96,7 +97,7 @@ class BankEvaluator(keras.callbacks.Callback):
         *,
         every_steps: int | None = None,
         limit: int | None = None,
-        method: str = "generate",
+        answer_by: str = "generate",
         batch_size: int = 32,
         input_length: int = 512,
         target_length: int = 32,
@@ -111,10 +112,10 @@ class BankEvaluator(keras.callbacks.Callback):
             task.name: task.examples(split)[:limit] for task in self.tasks
         }
         for task in self.tasks:
-            check_evaluation(method, task, self.examples[task.name])
+            check_evaluation(answer_by, task, self.examples[task.name])
         self.last: dict[str, Evaluation] = {}
         self._options: dict[str, Any] = {
-            "method": method,
+            "answer_by": answer_by,
             "batch_size": batch_size,
             "input_length": input_length,
             "target_length": target_length,

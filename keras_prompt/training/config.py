@@ -10,7 +10,7 @@ from typing import Any
 from keras_prompt import initial_prompts
 from keras_prompt.atomic_files import write_file
 from keras_prompt.registry import lookup
-from keras_prompt.training.evaluator import METHODS
+from keras_prompt.training.evaluator import ANSWERS
 
 INITIAL_PROMPTS: Mapping[
     str, Callable[[Sequence[str]], initial_prompts.InitialPrompt]
@@ -58,7 +58,7 @@ class TuneConfig:
         target_length: longer targets are refused.
         dropout_rate: in the frozen model while training; the paper's code
             has 0.1, a later study of the same setting reports gains without.
-        method: of `TaskEvaluator`, "generate" or "rank".
+        answer_by: of `TaskEvaluator`, "generate" or "rank".
         evaluation_limit: rows of the validation split to evaluate on.
         split: to evaluate on.
         dtype: of the model.
@@ -80,7 +80,7 @@ class TuneConfig:
     input_length: int = 512
     target_length: int = 16
     dropout_rate: float = 0.0
-    method: str = "generate"
+    answer_by: str = "generate"
     evaluation_limit: int | None = None
     split: str = "validation"
     dtype: str = "float32"
@@ -106,7 +106,10 @@ class TuneConfig:
                 self.step_offset <= 0,
                 "must not be positive, as a run's first step is step 1",
             ),
-            "method": (self.method in METHODS, f"must be one of {METHODS}"),
+            "answer_by": (
+                self.answer_by in ANSWERS,
+                f"must be one of {ANSWERS}",
+            ),
             "seed": (self.seed >= 0, "must be at least 0"),
             "evaluation_limit": (
                 limit is None or limit > 0,

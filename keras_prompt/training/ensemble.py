@@ -48,7 +48,7 @@ def evaluate_ensemble(
     task: Task,
     examples: list[Example],
     *,
-    method: str = "generate",
+    answer_by: str = "generate",
     batch_size: int = 32,
     input_length: int = 512,
     target_length: int = 32,
@@ -60,7 +60,7 @@ def evaluate_ensemble(
         ensemble: of prompts of the task.
         task: gives metrics and legal outputs.
         examples: rows of `task.examples`.
-        method: as `evaluate_examples`, like all that follow. "rank" also
+        answer_by: as `evaluate_examples`, like all that follow. "rank" also
             gives the summed log-likelihood.
         batch_size: rows at a time, K for each example.
         input_length: longer inputs are cut, EOS kept.
@@ -70,20 +70,21 @@ def evaluate_ensemble(
     Raises:
         ValueError: as `evaluate_examples`.
     """
-    check_evaluation(method, task, examples)
+    check_evaluation(answer_by, task, examples)
     bank = ensemble.model.bank
     answers: list[list[str]] = []  # B lists of K
     likeliest: list[str] = []
     size = max(1, batch_size // len(bank.names))
     for start in range(0, len(examples), size):
         texts = [row["inputs"] for row in examples[start : start + size]]
-        if method == "generate":
-            answers += ensemble.generate_each(
+        if answer_by == "generate":
+            written = ensemble.generate_each(
                 texts, target_length, batch_size, input_length=input_length
             )
+            answers += [[task.read(one) for one in row] for row in written]
         else:
             scores = ensemble.rank_each(
-                texts, task.labels, batch_size, input_length
+                texts, task.label_words, batch_size, input_length
             )
             answers += [
                 [task.labels[choice] for choice in row]

@@ -12,7 +12,7 @@ from keras_prompt.models.prompted_t5 import BestPrompt
 from keras_prompt.tasks.task import Example, Task, is_labelled
 from keras_prompt.types import FloatArray
 
-METHODS = ("generate", "rank")
+ANSWERS = ("generate", "rank")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +52,7 @@ def evaluate_examples(
     task: Task,
     examples: list[Example],
     *,
-    method: str = "generate",
+    answer_by: str = "generate",
     batch_size: int = 32,
     input_length: int = 512,
     target_length: int = 32,
@@ -64,7 +64,7 @@ def evaluate_examples(
         model: with its prompt.
         task: gives metrics and legal outputs.
         examples: rows of `task.examples`.
-        method: "generate" writes greedily and compares text, as the paper
+        answer_by: "generate" writes greedily and compares text, as the paper
             does; "rank" takes the likeliest label of a closed task.
         batch_size: rows at a time; changes no result.
         input_length: longer inputs are cut, EOS kept.
@@ -72,20 +72,23 @@ def evaluate_examples(
         progress: told the number of rows after every batch.
 
     Raises:
-        ValueError: an unknown method, "rank" for a task of free text, or
+        ValueError: an unknown `answer_by`, "rank" for a task of free text, or
             rows without labels.
     """
-    check_evaluation(method, task, examples)
+    check_evaluation(answer_by, task, examples)
     outputs: list[str] = []
     for start in range(0, len(examples), batch_size):
         batch = examples[start : start + batch_size]
         texts = [example["inputs"] for example in batch]
-        if method == "generate":
-            outputs += model.generate(
+        if answer_by == "generate":
+            written = model.generate(
                 texts, target_length, batch_size, input_length=input_length
             )
+            outputs += map(task.read, written)
         else:
-            scores = model.rank(texts, task.labels, batch_size, input_length)
+            scores = model.rank(
+                texts, task.label_words, batch_size, input_length
+            )
             outputs += [task.labels[best] for best in scores.argmax(axis=1)]
         progress(len(batch))
     return judge(task, examples, outputs, model.prompt.embeddings.numpy())
@@ -118,16 +121,19 @@ def judge(
     )
 
 
-def check_evaluation(method: str, task: Task, examples: list[Example]) -> None:
+def check_evaluation(
+    answer_by: str, task: Task, examples: list[Example]
+) -> None:
     """Refuses what cannot be evaluated; see `evaluate_examples`."""
-    if method not in METHODS:
+    if answer_by not in ANSWERS:
         raise ValueError(
-            f"`method` must be one of {METHODS}. Received: method={method!r}"
+            f"`answer_by` must be one of {ANSWERS}. "
+            f"Received: answer_by={answer_by!r}"
         )
-    if method == "rank" and not task.closed:
+    if answer_by == "rank" and not task.closed:
         raise ValueError(
-            f"Task '{task.name}' has free-text outputs; `method='rank'` needs "
-            "a closed list of labels. Use method='generate'."
+            f"Task '{task.name}' has free-text outputs; `answer_by='rank'` "
+            "needs a closed list of labels. Use answer_by='generate'."
         )
     if not is_labelled(examples):
         raise ValueError(
@@ -160,7 +166,7 @@ class TaskEvaluator(keras.callbacks.Callback):
         every_steps: steps between two evaluations, 1,000 in the paper's code;
             none evaluates after each epoch.
         limit: only so many rows from the front.
-        method: "generate" or "rank"; see `evaluate_examples`.
+        answer_by: "generate" or "rank"; see `evaluate_examples`.
         batch_size: rows at a time.
         input_length: longer inputs are cut.
         target_length: the most tokens to write.
@@ -177,7 +183,7 @@ class TaskEvaluator(keras.callbacks.Callback):
         *,
         every_steps: int | None = None,
         limit: int | None = None,
-        method: str = "generate",
+        answer_by: str = "generate",
         batch_size: int = 32,
         input_length: int = 512,
         target_length: int = 32,
@@ -190,10 +196,10 @@ class TaskEvaluator(keras.callbacks.Callback):
         self.every_steps = every_steps
         self.verbose = verbose
         self.examples = task.examples(split)[:limit]
-        check_evaluation(method, task, self.examples)
+        check_evaluation(answer_by, task, self.examples)
         self.last: Evaluation | None = None
         self._options: dict[str, Any] = {
-            "method": method,
+            "answer_by": answer_by,
             "batch_size": batch_size,
             "input_length": input_length,
             "target_length": target_length,

@@ -53,7 +53,7 @@ def run(folder, vocabulary):
         steps_per_epoch=10,
         callbacks=[
             PromptCheckpoint(folder, every_steps=2),
-            TaskEvaluator(task, method="rank", verbose=False),
+            TaskEvaluator(task, answer_by="rank", verbose=False),
         ],
         verbose=0,
     )

@@ -70,24 +70,24 @@ def train(model, callbacks, epochs):
     ).history
 
 
-@pytest.mark.parametrize("method", ["generate", "rank"])
-def test_mixed_evaluation_is_each_tasks_own(model, method):
+@pytest.mark.parametrize(("answer_by", ["generate", "rank"])
+def test_mixed_evaluation_is_each_tasks_own(model, answer_by):
     examples = {t.name: t.examples("validation") for t in TASKS}
     found = evaluate_tasks(
-        model, TASKS, examples, method=method, batch_size=4, target_length=5
+        model, TASKS, examples, answer_by=answer_by, batch_size=4, target_length=5
     )
     for one in TASKS:
         weight = model.bank.prompts[one.name]
         alone = PromptTunedT5(model.backbone, model.tokenizer, weight.shape[0])
         alone.prompt.embeddings.assign(weight)
         expected = evaluate_examples(
-            alone, one, examples[one.name], method=method, target_length=5
+            alone, one, examples[one.name], answer_by=answer_by, target_length=5
         )
         assert found[one.name] == expected
 
 
 def test_the_evaluator_keeps_each_tasks_best_prompt(model, tmp_path, capsys):
-    history = train(model, [BankEvaluator(TASKS, method="rank")], epochs=3)
+    history = train(model, [BankEvaluator(TASKS, answer_by="rank")], epochs=3)
     for name in model.bank.names:
         scores = history[f"val_{name}"]
         assert model.best[name].score == max(scores)
@@ -124,7 +124,7 @@ def test_a_resumed_bank_ends_bit_equal_to_one_never_stopped(model, tmp_path):
     def run(folder, epochs):
         callbacks = [
             PromptCheckpoint(tmp_path / folder, every_steps=2),
-            BankEvaluator(TASKS, method="rank", verbose=False),
+            BankEvaluator(TASKS, answer_by="rank", verbose=False),
         ]
         train(model, callbacks, epochs)
         return {n: w.numpy() for n, w in model.prompt_weights.items()}

@@ -66,7 +66,7 @@ def test_another_tools_prompt_is_given_a_card_and_used(
     np.testing.assert_array_equal(prompt, PROMPT)
     assert (card.base, card.task) == ("tiny", "glue/sst2")
     assert card.label_words == ("negative", "positive")
-    model = ("--prompt", made, "--preset", preset, "--method", "rank")
+    model = ("--prompt", made, "--preset", preset, "--answer-by", "rank")
     code, out, _ = run(capsys, "predict", *model, "a film")
     assert code == 0
     assert out.strip() in card.label_words

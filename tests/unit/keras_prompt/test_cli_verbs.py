@@ -79,7 +79,9 @@ def test_a_tuned_prompt_can_be_evaluated_exported_and_inspected(
     assert result["majority"] == {"accuracy": pytest.approx(200 / 3)}
 
     model = ("--prompt", result["prompt"], "--preset", preset)
-    code, out, _ = run(capsys, "evaluate", *model, "--method", "rank", "--json")
+    code, out, _ = run(
+        capsys, "evaluate", *model, "--answer-by", "rank", "--json"
+    )
     found = json.loads(out)
     assert code == 0
     assert (found["task"], found["split"], found["rows"]) == (
@@ -115,18 +117,18 @@ def test_an_ensemble_prints_each_prompt_average_best_and_votes(
         result = json.loads(run(capsys, *tune, *extra)[1])
         prompts.append(result["prompt"])
     ensemble = ("evaluate", "--ensemble", *prompts, "--preset", preset)
-    code, out, _ = run(capsys, *ensemble, "--method", "rank", "--json")
+    code, out, _ = run(capsys, *ensemble, "--answer-by", "rank", "--json")
     assert code == 0
     found = json.loads(out)
     scores = [found["prompts"][prompt]["score"] for prompt in prompts]
     assert found["average"] == pytest.approx(sum(scores) / 3)
     assert found["best"] == max(scores)
     assert found["rows"] == 3
-    alone = ("--prompt", prompts[1], "--preset", preset, "--method", "rank")
+    alone = ("--prompt", prompts[1], "--preset", preset, "--answer-by", "rank")
     one = json.loads(run(capsys, "evaluate", *alone, "--json")[1])
     assert found["prompts"][prompts[1]]["score"] == one["score"]
 
-    code, out, _ = run(capsys, *ensemble, "--method", "rank")
+    code, out, _ = run(capsys, *ensemble, "--answer-by", "rank")
     words = [line.rsplit("  ", 1)[0].strip() for line in out.splitlines()]
     assert words[1:] == [
         *prompts,
@@ -167,7 +169,7 @@ def test_predict_reads_lines_and_refuses_none(
     prompt = json.loads(run(capsys, *tune, "--json")[1])["prompt"]
     model = ("predict", "--prompt", prompt, "--preset", preset)
     monkeypatch.setattr("sys.stdin", io.StringIO("one film\ntwo films\n"))
-    code, out, _ = run(capsys, *model, "--method", "rank", "--json")
+    code, out, _ = run(capsys, *model, "--answer-by", "rank", "--json")
     inputs = [json.loads(line)["input"] for line in out.splitlines()]
     assert (code, inputs) == (0, ["one film", "two films"])
     monkeypatch.setattr("sys.stdin", io.StringIO(""))

@@ -70,7 +70,7 @@ def config(preset, toy_task, tmp_path, monkeypatch):
         batch_size=4,
         input_length=16,
         target_length=12,
-        method="rank",
+        answer_by="rank",
     )
 
 
@@ -83,7 +83,7 @@ def test_the_evaluator_reports_and_keeps_the_best(tiny_model, toy_task, capsys):
     train = make_dataset(
         toy_task, "train", tiny_model.tokenizer, target_length=12, batch_size=8
     )
-    evaluator = TaskEvaluator(toy_task, method="rank")
+    evaluator = TaskEvaluator(toy_task, answer_by="rank")
     history = (
         compiled(tiny_model)
         .fit(train, epochs=2, callbacks=[evaluator], verbose=0)
@@ -112,9 +112,11 @@ def test_outputs_that_are_no_label_are_counted(tiny_model, toy_task):
 def test_rank_needs_a_closed_task(tiny_model):
     task = Task("free", RowsSource({"v": rows(2)}), closed=False)
     with pytest.raises(ValueError, match="free-text outputs"):
-        evaluate_examples(tiny_model, task, task.examples("v"), method="rank")
-    with pytest.raises(ValueError, match="`method` must be one of"):
-        evaluate_examples(tiny_model, task, task.examples("v"), method="x")
+        evaluate_examples(
+            tiny_model, task, task.examples("v"), answer_by="rank"
+        )
+    with pytest.raises(ValueError, match="`answer_by` must be one of"):
+        evaluate_examples(tiny_model, task, task.examples("v"), answer_by="x")
 
 
 def test_every_epoch_has_an_order_of_its_own(tiny_model, toy_task):

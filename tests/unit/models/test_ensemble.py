@@ -81,18 +81,18 @@ def test_rank_sums_and_generate_votes(ensemble, alone):
     assert ensemble.generate(TEXTS, max_length=6) == votes
 
 
-@pytest.mark.parametrize("method", ["rank", "generate"])
+@pytest.mark.parametrize(("answer_by", ["rank", "generate"])
 def test_evaluation_has_each_prompt_average_best_and_ensemble(
     ensemble, alone, task, method
 ):
     examples = task.examples("validation")
     counted = []
     found = evaluate_ensemble(
-        ensemble, task, examples, method=method, progress=counted.append
+        ensemble, task, examples, answer_by=answer_by, progress=counted.append
     )
     assert sum(counted) == 5
     each = [
-        evaluate_examples(model, task, examples, method=method)
+        evaluate_examples(model, task, examples, answer_by=answer_by)
         for model in alone
     ]
     assert [one.outputs for one in found.prompts.values()] == [
