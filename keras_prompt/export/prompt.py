@@ -77,7 +77,7 @@ def export_prompt(
 
 
 def make_card(
-    model: PromptTunedT5,
+    model: PromptedT5,
     prompt: FloatArray,
     *,
     task: str | None = None,

@@ -70,11 +70,16 @@ def train(model, callbacks, epochs):
     ).history
 
 
-@pytest.mark.parametrize(("answer_by", ["generate", "rank"])
+@pytest.mark.parametrize("answer_by", ["generate", "rank"])
 def test_mixed_evaluation_is_each_tasks_own(model, answer_by):
     examples = {t.name: t.examples("validation") for t in TASKS}
     found = evaluate_tasks(
-        model, TASKS, examples, answer_by=answer_by, batch_size=4, target_length=5
+        model,
+        TASKS,
+        examples,
+        answer_by=answer_by,
+        batch_size=4,
+        target_length=5,
     )
     for one in TASKS:
         weight = model.bank.prompts[one.name]

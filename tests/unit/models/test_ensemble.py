@@ -81,9 +81,9 @@ def test_rank_sums_and_generate_votes(ensemble, alone):
     assert ensemble.generate(TEXTS, max_length=6) == votes
 
 
-@pytest.mark.parametrize(("answer_by", ["rank", "generate"])
+@pytest.mark.parametrize("answer_by", ["rank", "generate"])
 def test_evaluation_has_each_prompt_average_best_and_ensemble(
-    ensemble, alone, task, method
+    ensemble, alone, task, answer_by
 ):
     examples = task.examples("validation")
     counted = []
@@ -102,7 +102,7 @@ def test_evaluation_has_each_prompt_average_best_and_ensemble(
     assert found.best == max(e.score for e in each)
     votes = [majority(r) for r in zip(*(e.outputs for e in each), strict=True)]
     assert found.vote.outputs == votes
-    if method == "generate":
+    if answer_by == "generate":
         assert found.likelihood is None
     else:
         summed = sum(model.rank(TEXTS, LABELS) for model in alone)
