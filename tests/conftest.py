@@ -71,7 +71,8 @@ def tiny_tokenizer() -> Tokenizer:
 
 @pytest.fixture
 def tiny_model(tiny_tokenizer: Tokenizer):
-    """Two layers of random weights, a prompt of three vectors."""
+    """Two layers of random weights, a prompt of three; always the same."""
+    from keras_prompt.initial_prompts import random_uniform
     from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
     from keras_prompt.models.t5.backbone import MeshT5Backbone
     from keras_prompt.models.t5.config import T5Config
@@ -86,4 +87,6 @@ def tiny_model(tiny_tokenizer: Tokenizer):
         num_decoder_layers=1,
     )
     backbone = MeshT5Backbone(config, seed=3, preset="tiny")
-    return PromptTunedT5(backbone, tiny_tokenizer, prompt_length=3)
+    model = PromptTunedT5(backbone, tiny_tokenizer, prompt_length=3)
+    model.initialize_prompt(random_uniform(), seed=0)
+    return model

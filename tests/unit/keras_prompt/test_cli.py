@@ -92,7 +92,7 @@ def test_inspect_shows_card_size_and_neighbours(
     code, out, _ = run(capsys, "inspect", prompt, "--preset", preset)
     assert code == 0
     rms = float(np.sqrt(np.mean(np.square(tiny_model.prompt.embeddings))))
-    assert f"{rms:.6f}"[:7] in out
+    assert f"{rms:.6g}\n" in out
     assert "nearest vocabulary" in out
     code, out, _ = run(capsys, "inspect", prompt, "--json")
     assert json.loads(out)["prompt_length"] == 3
