@@ -1,7 +1,8 @@
 """SentencePiece token ids with T5's conventions: pad 0, EOS 1, unknown 2.
 
 A T5 vocabulary is the pieces of its SentencePiece model followed by 100
-sentinels, numbered backwards: `<extra_id_0>` is the last id.
+sentinels, numbered backwards: `<extra_id_0>` is the last id. mT5's model
+(`mc4.250000.100extra`) holds the sentinels itself, as its last pieces.
 """
 
 import functools
@@ -77,10 +78,12 @@ class Tokenizer:
         """Writes the SentencePiece model, byte for byte as it was read."""
         Path(path).write_bytes(self.model_proto)
 
-    @property
+    @functools.cached_property
     def piece_count(self) -> int:
         """Ids below this are SentencePiece's, those from it are sentinels."""
-        return int(self._processor.get_piece_size())
+        size = int(self._processor.get_piece_size())
+        last = self._processor.id_to_piece(size - 1).removeprefix("\u2581")
+        return size - SENTINELS if last == "<extra_id_0>" else size
 
     @property
     def vocabulary_size(self) -> int:

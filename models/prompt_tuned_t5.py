@@ -72,7 +72,8 @@ class PromptTunedT5(PromptedT5):
         """Loads a T5 and puts a random prompt before it.
 
         Args:
-            preset: a name of `keras-prompt models`, or a checkpoint folder.
+            preset: a name of `keras-prompt models`, or the path of a
+                checkpoint in any format (docs/checkpoints.md).
             prompt_length: P.
             dtype: "float32", "bfloat16" or "mixed_bfloat16".
             dropout_rate: in the frozen stack and on the prompt while
@@ -84,7 +85,11 @@ class PromptTunedT5(PromptedT5):
         Raises:
             ValueError: an unknown preset, a checkpoint that does not fit, or
                 a mesh or layout that does not.
-            FileNotFoundError: nothing is at that path.
+            FileNotFoundError: nothing is at that path, or a preset that does
+                not ship is not in the cache folder.
+
+        Warns:
+            UserWarning: the model is a T5 1.1 that was not LM-adapted.
         """
         backbone, tokenizer = load_base(
             preset,

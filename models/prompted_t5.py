@@ -5,6 +5,7 @@ L labels.
 """
 
 import functools
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,11 +15,15 @@ import numpy as np
 import tensorflow as tf
 
 from keras_prompt.models import decoding
-from keras_prompt.models.checkpoints import hugging_face
+from keras_prompt.models.checkpoints import formats
 from keras_prompt.models.data_position import TrackPosition
 from keras_prompt.models.keras_strategy import StrategyModel
 from keras_prompt.models.t5.backbone import MeshT5Backbone
-from keras_prompt.models.t5.presets import find_checkpoint
+from keras_prompt.models.t5.presets import (
+    find_checkpoint,
+    is_adapted,
+    preset_name,
+)
 from keras_prompt.models.text_batches import Features, TokenIds
 from keras_prompt.tokenizer import Tokenizer
 from keras_prompt.types import FloatArray, Tensor
@@ -26,6 +31,13 @@ from keras_prompt.types import FloatArray, Tensor
 InitialPrompt = Callable[
     [FloatArray, Tokenizer, int, np.random.Generator], FloatArray
 ]
+
+_NOT_ADAPTED = (
+    "'{}' is a T5 1.1 without LM adaptation: it has only ever filled in blanks "
+    "marked by sentinels, and prompts mostly fail to make it write anything "
+    "else (Lester et al. 2021, section 3). Take an lm100k model, or adapt it "
+    "with `keras-prompt adapt`."
+)
 
 
 class BestPrompt(NamedTuple):
@@ -251,21 +263,29 @@ def load_base(
     """A frozen T5 and its tokenizer.
 
     Args:
-        preset: a name of `keras-prompt models`, or a checkpoint folder.
+        preset: a name of `keras-prompt models`, or a checkpoint's path.
         options: of `MeshT5Backbone`.
 
     Raises:
         ValueError: an unknown preset, a checkpoint that does not fit, or
             options that do not.
-        FileNotFoundError: nothing is at that path.
+        FileNotFoundError: nothing is at that path, or a preset that does not
+            ship is not in the cache folder.
+
+    Warns:
+        UserWarning: the model is a T5 1.1 that was not LM-adapted.
     """
-    folder = find_checkpoint(preset)
-    checkpoint = hugging_face.read(folder)
-    tokenizer = Tokenizer.from_file(checkpoint.vocabulary)
+    path = find_checkpoint(preset)
+    name = preset_name(preset, path)
+    if is_adapted(name) is False:
+        # At the caller of `from_preset`.
+        warnings.warn(_NOT_ADAPTED.format(name), stacklevel=3)
+    checkpoint = formats.read(path)
+    tokenizer = Tokenizer(checkpoint.vocabulary)
     backbone = MeshT5Backbone(
         checkpoint.config,
         weights=checkpoint.weights,
-        preset=folder.resolve().name,
+        preset=name,
         **options,
     )
     return backbone, tokenizer

@@ -17,13 +17,21 @@ from typing import Any
 
 import numpy as np
 
+from keras_prompt.models.checkpoints.checkpoint import (
+    Checkpoint,
+    find_vocabulary,
+    weight_shape,
+)
 from keras_prompt.models.checkpoints.flax_msgpack import (
     is_msgpack_map,
     read_tree,
 )
-from keras_prompt.models.checkpoints.hugging_face import VOCABULARY, Checkpoint
 from keras_prompt.models.checkpoints.t5x_names import key_of, sizes
-from keras_prompt.models.checkpoints.zarr_array import ZarrArray, open_array
+from keras_prompt.models.checkpoints.zarr_array import (
+    ZarrArray,
+    kept_dtype,
+    open_array,
+)
 from keras_prompt.models.t5.config import T5Config
 from keras_prompt.models.t5.variables import weight_table
 from keras_prompt.types import FloatArray
@@ -43,7 +51,10 @@ def recognizes(folder: Path) -> bool:
 def read(folder: Path) -> Checkpoint:
     """Opens a checkpoint; a zarr array is read when it is asked for.
 
-    `spiece.model` is taken from the folder or from the one around it.
+    The vocabulary is taken from the folder or from the one around it.
+
+    Args:
+        folder: a checkpoint's, an older one's file, or one around either.
 
     Raises:
         FileNotFoundError: no checkpoint, or no vocabulary.
@@ -54,13 +65,21 @@ def read(folder: Path) -> Checkpoint:
     leaves = _leaves(path)
     config = sizes(path, {key: leaf.shape for key, leaf in leaves.items()})
     _check(path, config, leaves)
-    vocabulary = _vocabulary(path)
+    around = [path.parent]
+    if path.name == _TREE:
+        around.append(path.parent.parent)
 
     def weights(name: str) -> FloatArray:
-        shape = [size for _, size in weight_table(config)[name]]
-        return _array(leaves[key_of(name)]).reshape(shape)
+        value = _array(leaves[key_of(name)])
+        return value.reshape(weight_shape(config, name))
 
-    return Checkpoint(config, weights, vocabulary)
+    return Checkpoint(
+        config,
+        weights,
+        find_vocabulary(path, *around).read_bytes(),
+        leaves[key_of("shared/embedding")].dtype.name,
+        _files(path, leaves),
+    )
 
 
 def read_prompt(folder: Path) -> FloatArray:
@@ -78,7 +97,7 @@ def read_prompt(folder: Path) -> FloatArray:
             f"{path} must have one prompt, encoder/prompt/prompt/prompt. "
             f"Received: {keys}"
         )
-    prompt = _array(leaves[keys[0]])
+    prompt = _array(leaves[keys[0]]).astype(np.float32)
     if prompt.ndim != 2:
         raise ValueError(
             f"{path}: '{keys[0]}' must be (prompt_length, d_model). "
@@ -94,11 +113,9 @@ def _candidates(folder: Path) -> list[Path]:
         return []
     if (folder / _TREE).is_file():
         return [folder / _TREE]
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.is_file() and _FILE.fullmatch(path.name)
-    )
+    steps = [p for p in folder.iterdir() if _FILE.fullmatch(p.name)]
+    files = (p / _TREE if p.is_dir() else p for p in steps)
+    return sorted(path for path in files if path.is_file())
 
 
 def _find(folder: Path) -> Path:
@@ -111,21 +128,17 @@ def _find(folder: Path) -> Path:
     if len(paths) > 1:
         raise ValueError(
             f"{folder} must have one checkpoint; move the one you want to a "
-            f"folder of its own. Received: {[path.name for path in paths]}"
+            "folder of its own, or name its path. Received: "
+            f"{[str(path.relative_to(folder)) for path in paths]}"
         )
     return paths[0]
 
 
-def _vocabulary(path: Path) -> Path:
-    around = (path.parent, path.parent.parent)
-    for folder in around if path.name == _TREE else around[:1]:
-        if (folder / VOCABULARY).is_file():
-            return folder / VOCABULARY
-    raise FileNotFoundError(
-        f"{path} has no {VOCABULARY} beside it. A T5X checkpoint holds no "
-        "vocabulary; copy the SentencePiece file it was trained with to "
-        f"{path.parent / VOCABULARY}."
-    )
+def _files(path: Path, leaves: Leaves) -> tuple[Path, ...]:
+    """The tree's file, and the chunks of the arrays that lie beside it."""
+    folders = [v.folder for v in leaves.values() if isinstance(v, ZarrArray)]
+    chunks = (chunk for folder in folders for chunk in folder.iterdir())
+    return (path, *sorted(chunks))
 
 
 def _leaves(path: Path) -> Leaves:
@@ -172,7 +185,7 @@ def _collect(
 def _array(leaf: FloatArray | ZarrArray) -> FloatArray:
     if isinstance(leaf, ZarrArray):
         return leaf.read()
-    return np.array(leaf, np.float32)
+    return np.array(leaf, kept_dtype(leaf.dtype))
 
 
 def _check(path: Path, config: T5Config, leaves: Leaves) -> None:
@@ -180,7 +193,7 @@ def _check(path: Path, config: T5Config, leaves: Leaves) -> None:
     for key, name in expected.items():
         if key not in leaves:
             raise ValueError(f"{path} has no weight '{key}'.")
-        shape = tuple(size for _, size in weight_table(config)[name])
+        shape = weight_shape(config, name)
         if len(shape) == 3 and name.endswith("/o"):
             shape = (shape[0] * shape[1], shape[2])
         elif len(shape) == 3:

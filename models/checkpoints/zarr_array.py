@@ -43,12 +43,12 @@ class ZarrArray(NamedTuple):
     is_compressed: bool
 
     def read(self) -> FloatArray:
-        """The whole array in float32.
+        """The whole array; bfloat16 stays so, all else becomes float32.
 
         Raises:
             ValueError: a chunk is absent, truncated or of another length.
         """
-        value = np.empty(self.shape, np.float32)
+        value = np.empty(self.shape, kept_dtype(self.dtype))
         counts = [
             math.ceil(size / chunk)
             for size, chunk in zip(self.shape, self.chunks, strict=True)
@@ -135,3 +135,9 @@ def open_array(folder: Path) -> ZarrArray:
             "both must be positive integers, as many of one as of the other."
         )
     return array
+
+
+def kept_dtype(dtype: np.dtype) -> np.dtype:
+    """What an array of that type is read as."""
+    is_bfloat16 = dtype == ml_dtypes.bfloat16
+    return dtype if is_bfloat16 else np.dtype(np.float32)

@@ -4,6 +4,7 @@ Letters: B batch, S encoder positions (prompt included), T target positions,
 D d_model, V vocabulary.
 """
 
+import functools
 import hashlib
 from collections.abc import Callable
 
@@ -18,6 +19,7 @@ from keras_prompt.models.mesh.local import Local
 from keras_prompt.models.mesh.sliced_variable import SlicedVariable
 from keras_prompt.models.t5 import forward
 from keras_prompt.models.t5.config import T5Config
+from keras_prompt.models.t5.initial_values import aligned_tensor
 from keras_prompt.models.t5.scope import Scope
 from keras_prompt.models.t5.variables import (
     Dimensions,
@@ -38,8 +40,9 @@ class MeshT5Backbone(keras.layers.Layer):
 
     Args:
         config: the T5's sizes.
-        weights: gives a weight's initial value by its name, called once each.
-            Defaults to random ones, as pre-training starts.
+        weights: gives a weight's initial value by its name, called once each,
+            in float32 or bfloat16. Defaults to random ones, as pre-training
+            starts.
         seed: of the random weights.
         preset: what to call these weights in cards and errors.
         dropout_rate: used in training only. The paper's code trained prompts
@@ -103,13 +106,14 @@ class MeshT5Backbone(keras.layers.Layer):
         rng = np.random.default_rng(seed)
         self._variables_by_name: dict[str, keras.Variable] = {}
         for weight_name, dimensions in weight_table(config).items():
-            value = (
-                initial_weight(weight_name, dimensions, rng)
-                if weights is None
-                else weights(weight_name)
-            )
+            if weights is None:
+                read = functools.partial(
+                    initial_weight, weight_name, dimensions, rng
+                )
+            else:
+                read = functools.partial(weights, weight_name)
             self._variables_by_name[weight_name] = self._resident(
-                weight_name.replace("/", "."), value, dimensions
+                weight_name.replace("/", "."), read, dimensions
             )
         self._dropout_seeds = (
             keras.random.SeedGenerator(seed) if dropout_rate else None
@@ -117,13 +121,21 @@ class MeshT5Backbone(keras.layers.Layer):
         self.built = True
 
     def _resident(
-        self, name: str, value: FloatArray, dimensions: Dimensions
+        self,
+        name: str,
+        read: Callable[[], FloatArray],
+        dimensions: Dimensions,
     ) -> keras.Variable:
-        """A weight's variable, whole or in slices where they are used."""
+        """A weight's variable, whole or in slices where they are used.
+
+        A whole one is read only when its variable is made, so that beside the
+        variables there are at most two arrays of it in memory, of which one
+        becomes the variable's.
+        """
         if not isinstance(self._lowering, Local):
             with keras.name_scope(self.name):
                 return SlicedVariable(
-                    value,
+                    read(),
                     dimensions,
                     self._lowering,
                     dtype=self.variable_dtype,
@@ -132,8 +144,8 @@ class MeshT5Backbone(keras.layers.Layer):
         return self.add_weight(
             name=name,
             shape=[size for _, size in dimensions],
-            initializer=lambda shape, dtype: tf.cast(
-                tf.ensure_shape(value, shape), dtype
+            initializer=lambda shape, dtype: tf.ensure_shape(
+                aligned_tensor(read(), tf.as_dtype(dtype)), shape
             ),
             trainable=self.trainable,
             autocast=False,

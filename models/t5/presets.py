@@ -1,14 +1,24 @@
 """The models that can be asked for by name, and where each is looked for."""
 
 import dataclasses
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from keras_prompt.models.t5 import keras_hub_presets
 from keras_prompt.models.t5.config import T5Config
 from keras_prompt.registry import lookup
 
+HOME_VARIABLE = "KERAS_PROMPT_HOME"
+
 _SHIPPED = Path(__file__).parent / "presets"
+_ADAPTED = re.compile(r"lm100k|lm[-_]adapt", re.IGNORECASE)
+# As T5, Hugging Face, KerasHub and this package spell it.
+_T5_1_1 = re.compile(
+    r"t5[._-]v?1[._]1[._-](small|base|large|xl|xxl)", re.IGNORECASE
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,18 +30,40 @@ class Preset:
         config: its sizes.
         is_adapted: whether it was LM-adapted, which prompts need (Lester et
             al. 2021, section 3.4).
-        source: where its checkpoint is published; empty for one that ships.
+        source: where its Mesh TensorFlow checkpoint is published; empty for
+            one that ships.
+        hugging_face: the repository of the same weights there.
     """
 
     name: str
     config: T5Config
     is_adapted: bool
     source: str = ""
+    hugging_face: str = ""
+
+    @property
+    def ships(self) -> bool:
+        """Whether it comes with this package."""
+        return not self.source
 
     @property
     def folder(self) -> Path:
-        """Where a preset that ships lies in this package."""
-        return _SHIPPED / self.name
+        """Where its checkpoint lies, or has to be put."""
+        return (_SHIPPED if self.ships else cache_folder()) / self.name
+
+    @property
+    def is_here(self) -> bool:
+        """Whether there is anything at `folder`."""
+        return self.folder.is_dir() and any(self.folder.iterdir())
+
+
+def cache_folder() -> Path:
+    """Where downloaded checkpoints are looked for, each under its name.
+
+    `KERAS_PROMPT_HOME`, or else `~/.cache/keras_prompt`.
+    """
+    given = os.environ.get(HOME_VARIABLE)
+    return Path(given) if given else Path.home() / ".cache" / "keras_prompt"
 
 
 def _t5_1_1(d_model: int, heads: int, layers: int, d_ff: int) -> T5Config:
@@ -77,6 +109,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             config,
             is_adapted=True,
             source=f"{_BUCKET}/t5.1.1.lm100k.{size}",
+            hugging_face=f"google/t5-{size}-lm-adapt",
         )
         for size, config in _PUBLISHED.items()
     }
@@ -86,6 +119,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             config,
             is_adapted=False,
             source=f"{_BUCKET}/t5.1.1.{size}",
+            hugging_face=f"google/t5-v1_1-{size}",
         )
         for size, config in _PUBLISHED.items()
     }
@@ -93,30 +127,65 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
 
 
 def find_checkpoint(name_or_path: str | Path) -> Path:
-    """The folder of a preset that ships, or of a path.
+    """Where a preset lies, or the path itself; its format is not looked at.
+
+    A path may be a folder, the file of an older T5X checkpoint, or one step
+    of Mesh TensorFlow's, `folder/model.ckpt-1100000`.
 
     Raises:
-        ValueError: the name is no preset's, or the preset does not ship and
-            has to be downloaded first.
-        FileNotFoundError: it looks like a path, and nothing is there.
+        ValueError: the name is no preset's.
+        FileNotFoundError: it looks like a path, and nothing is there; or it
+            is a preset's name, and its checkpoint is not here.
     """
     path = Path(name_or_path)
-    if path.is_dir():
+    if path.is_dir() or path.is_file():
         return path
-    if len(path.parts) > 1 or path.exists():
+    if path.name and path.with_name(f"{path.name}.index").is_file():
+        return path
+    if len(path.parts) > 1:
         raise FileNotFoundError(
-            f"No checkpoint folder at {path}. Give a preset's name "
-            f"({', '.join(PRESETS)}) or a folder with config.json, "
-            "model.safetensors and spiece.model."
+            f"No checkpoint at {path}. Give a preset's name "
+            f"({', '.join(PRESETS)}) or the path of a checkpoint."
         )
-    preset = lookup("preset", str(name_or_path), PRESETS)
-    if not preset.folder.is_dir():
-        size = preset.name.split("_")[3]
-        public = "-lm-adapt" if preset.is_adapted else "-v1_1"
-        raise ValueError(
-            f"Preset '{preset.name}' does not ship with this package. "
-            f"Download its Hugging Face folder (google/t5-{size}{public} or "
-            f"google/t5-v1_1-{size}), convert it to safetensors if it is "
-            "not, and pass the folder's path to `from_preset`."
+    name = str(name_or_path)
+    if name in keras_hub_presets.NAMES:
+        return keras_hub_presets.find(name)
+    known = {**PRESETS, **dict.fromkeys(keras_hub_presets.NAMES)}
+    preset = lookup("preset", name, known)
+    assert preset is not None
+    if not preset.is_here:
+        raise FileNotFoundError(
+            f"Preset '{name}' is not here. Where there is a network, download "
+            f"{preset.source} (gsutil cp -r) and T5's vocabulary, "
+            "gs://t5-data/vocabs/cc_all.32000/sentencepiece.model, or the "
+            f"Hugging Face repository {preset.hugging_face}, and put the "
+            f"files into {preset.folder} (the cache folder, {HOME_VARIABLE}, "
+            "and the preset's name); or give a checkpoint's path."
         )
     return preset.folder
+
+
+def preset_name(name_or_path: str | Path, path: Path) -> str:
+    """What to call a model that `find_checkpoint` found at `path`.
+
+    A step's own name tells nothing, so its folder's is taken.
+    """
+    name = str(name_or_path)
+    if name in PRESETS or name in keras_hub_presets.NAMES:
+        return name
+    path = path.resolve()
+    is_step = re.fullmatch(r"model\.ckpt-\d+|checkpoint_\d+", path.name)
+    return path.parent.name if is_step else path.name
+
+
+def is_adapted(name: str) -> bool | None:
+    """Whether a model was LM-adapted, as far as its name tells.
+
+    >>> is_adapted("t5-v1_1-base"), is_adapted("t5.1.1.lm100k.base")
+    (False, True)
+    """
+    if name in PRESETS:
+        return PRESETS[name].is_adapted
+    if _ADAPTED.search(name):
+        return True
+    return False if _T5_1_1.fullmatch(name) else None

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from keras_prompt.atomic_files import write_file
 from keras_prompt.losses import TokenCrossentropy
-from keras_prompt.models.checkpoints import hugging_face
+from keras_prompt.models.checkpoints import formats, hugging_face
 from keras_prompt.models.checkpoints.hugging_face import VOCABULARY
 from keras_prompt.models.language_model import T5LanguageModel
 from keras_prompt.models.t5.backbone import MeshT5Backbone
@@ -169,8 +169,8 @@ def _model(
     config: PretrainConfig, sources: Sequence[DocumentSource], folder: Path
 ) -> tuple[T5LanguageModel, Tokenizer]:
     if config.base is not None:
-        base = hugging_face.read(Path(config.base))
-        tokenizer = Tokenizer.from_file(base.vocabulary)
+        base = formats.read(Path(config.base))
+        tokenizer = Tokenizer(base.vocabulary)
         t5_config, weights = base.config, base.weights
     else:
         tokenizer = _tokenizer(config, sources, folder)

@@ -9,87 +9,15 @@ import msgpack
 import numpy as np
 import pytest
 from oracles.stack_cases import CASES
+from oracles.t5x_files import flat_weights, write_file, write_folder
 
 from keras_prompt.models.checkpoints import t5x
 from keras_prompt.models.checkpoints.t5x_names import key_of
+from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
 from keras_prompt.models.t5.backbone import MeshT5Backbone
 from keras_prompt.models.t5.variables import weight_table
 
 PROMPT = np.arange(6, dtype=np.float32).reshape(3, 2)
-
-
-def stored(name, value):
-    if value.ndim < 3:
-        return value
-    rows = -1 if name.endswith("/o") else len(value)
-    return value.reshape(rows, value.shape[2] if rows == -1 else -1)
-
-
-def nested(flat):
-    tree = {}
-    for key, value in flat.items():
-        *path, last = key.split("/")
-        at = tree
-        for part in path:
-            at = at.setdefault(part, {})
-        at[last] = value
-    return tree
-
-
-def write_file(path, flat):
-    tree = {
-        "version": 3,
-        "optimizer": {
-            "state": {"step": np.int32(7), "param_states": {}},
-            "target": nested(flat),
-        },
-    }
-    path.write_bytes(flax.serialization.msgpack_serialize(tree))
-
-
-def write_zarr(folder, value, chunks):
-    folder.mkdir(parents=True)
-    dtype = "bfloat16" if value.dtype == ml_dtypes.bfloat16 else "<f4"
-    (folder / ".zarray").write_text(
-        json.dumps(
-            {
-                "chunks": chunks,
-                "compressor": {"id": "gzip", "level": 1},
-                "dtype": dtype,
-                "fill_value": None,
-                "filters": None,
-                "order": "C",
-                "shape": value.shape,
-                "zarr_format": 2,
-            }
-        )
-    )
-    counts = [-(-n // c) for n, c in zip(value.shape, chunks, strict=True)]
-    for index in np.ndindex(*counts):
-        chunk = np.zeros(chunks, value.dtype)
-        starts = [i * c for i, c in zip(index, chunks, strict=True)]
-        part = value[
-            tuple(slice(s, s + c) for s, c in zip(starts, chunks, strict=True))
-        ]
-        chunk[tuple(slice(0, n) for n in part.shape)] = part
-        name = ".".join(map(str, index))
-        (folder / name).write_bytes(gzip.compress(chunk.tobytes()))
-
-
-def write_folder(folder, flat):
-    folder.mkdir()
-    leaves = {}
-    for key, value in flat.items():
-        leaves[key] = value
-        if value.ndim == 2 and "relpos" not in key:
-            name = f"target.{key.replace('/', '.')}"
-            write_zarr(folder / name, value, [5, 7])
-            leaves[key] = {
-                "driver": "zarr",
-                "kvstore": {"driver": "gfile", "path": name},
-                "metadata": {},
-            }
-    write_file(folder / "checkpoint", leaves)
 
 
 @pytest.fixture(params=["t5_1_1", "t5_1_0", "deep_encoder_odd_heads"])
@@ -99,10 +27,7 @@ def case(request):
 
 @pytest.fixture
 def flat(case):
-    return {
-        key_of(name): stored(name, value)
-        for name, value in case.weights().items()
-    }
+    return flat_weights(case.weights())
 
 
 @pytest.fixture(params=["folder", "file"])
@@ -126,7 +51,7 @@ def test_a_checkpoint_is_read_bit_equal(case, flat, write, place):
     checkpoint = t5x.read(place)
     assert same_sizes(checkpoint.config, case.config)
     assert checkpoint.config.is_tied == case.config.is_tied
-    assert checkpoint.vocabulary.read_bytes() == b"vocabulary"
+    assert checkpoint.vocabulary == b"vocabulary"
     for name, value in case.weights().items():
         np.testing.assert_array_equal(checkpoint.weights(name), value)
 
@@ -233,7 +158,7 @@ def test_what_is_not_there_is_said(flat, place):
     with pytest.raises(ValueError, match="must have one checkpoint"):
         t5x.read(place.parent)
     place.with_name("spiece.model").unlink()
-    with pytest.raises(FileNotFoundError, match=r"has no spiece\.model"):
+    with pytest.raises(FileNotFoundError, match="has no vocabulary beside it"):
         t5x.read(place)
 
 
@@ -264,6 +189,15 @@ def test_a_real_checkpoint_gives_every_weight_and_runs(sample):
     logits = backbone(backbone.embed(ids), ids > 0, np.array([[0, 3]]))
     assert logits.shape == (1, 2, 32128)
     assert np.isfinite(logits).all()
+
+
+def test_a_real_checkpoint_loads_by_its_path(sample):
+    model = PromptTunedT5.from_preset(sample, prompt_length=4)
+    assert model.backbone.config.num_decoder_layers == 2
+    scores = model.score(["The film is great."], ["positive"])
+    assert scores.shape == (1,)
+    assert np.isfinite(scores).all()
+    assert len(model.generate(["The film is great."], max_length=3)) == 1
 
 
 def test_a_real_msgpack_file_is_what_flax_reads(shared_data, tmp_path):
