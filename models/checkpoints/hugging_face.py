@@ -29,7 +29,10 @@ from keras_prompt.models.checkpoints.hugging_face_names import (
     key_of,
     stored_shape,
 )
-from keras_prompt.models.checkpoints.hugging_face_writer import write
+from keras_prompt.models.checkpoints.hugging_face_writer import (
+    SHARD_BYTES,
+    write,
+)
 from keras_prompt.models.checkpoints.safetensors_files import (
     INDEX,
     WEIGHTS,
@@ -44,7 +47,7 @@ from keras_prompt.types import FloatArray
 VOCABULARY, TOKENIZER = "spiece.model", "tokenizer.json"
 _PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
-__all__ = ["TOKENIZER", "VOCABULARY", "WEIGHTS", "read", "recognizes", "write"]
+__all__ = ["SHARD_BYTES", "read", "recognizes", "write"]
 
 
 def recognizes(path: Path) -> bool:

@@ -1,6 +1,7 @@
 """KerasHub's T5 with the weights of a case; it needs no torch."""
 
 import keras_hub
+import numpy as np
 from keras_hub.src.utils.keras_utils import gelu_approximate
 from oracles.stack_cases import StackCase
 
@@ -53,3 +54,20 @@ def keras_hub_backbone(case: StackCase) -> keras_hub.models.T5Backbone:
             value = value.T
         variable.assign(value.reshape(variable.shape))
     return backbone
+
+
+def logits_of(backbone):
+    """KerasHub's language model over a backbone, as `users_model` asks."""
+    model = keras_hub.models.T5Seq2SeqLM(backbone)
+
+    def logits(ids, decoder_ids):
+        return model(
+            {
+                "encoder_token_ids": ids,
+                "encoder_padding_mask": np.ones_like(ids),
+                "decoder_token_ids": decoder_ids,
+                "decoder_padding_mask": np.ones_like(decoder_ids),
+            }
+        )
+
+    return logits

@@ -9,7 +9,8 @@ import keras_hub
 import ml_dtypes
 import numpy as np
 import pytest
-from oracles.keras_hub_t5 import keras_hub_backbone
+from oracles import users_model
+from oracles.keras_hub_t5 import keras_hub_backbone, logits_of
 from oracles.stack_cases import CASES
 
 from keras_prompt.models.checkpoints import keras_hub as reader
@@ -69,6 +70,19 @@ def test_a_preset_is_read_bit_equal(case, folder, tiny_tokenizer):
     assert_is(checkpoint, case)
     assert checkpoint.vocabulary == tiny_tokenizer.model_proto
     assert checkpoint.dtype == "float32"
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*softmax over axis -1:UserWarning")
+@pytest.mark.filterwarnings("ignore:Exception encountered when calling")
+@pytest.mark.parametrize("name", users_model.CASES)
+def test_a_users_results_equal_kerashubs(tmp_path, tiny_tokenizer, name):
+    case = users_model.CASES[name]
+    save(tmp_path / "hub", case, tiny_tokenizer)
+    theirs = keras_hub.models.T5Backbone.from_preset(str(tmp_path / "hub"))
+    users_model.assert_equal(
+        tmp_path / "hub", tiny_tokenizer, logits_of(theirs)
+    )
 
 
 def test_sharded_weights_are_read_and_a_missing_shard_is_not(
