@@ -8,3 +8,4 @@ import tensorflow as tf
 
 Tensor: TypeAlias = tf.Tensor
 FloatArray: TypeAlias = npt.NDArray[np.float32]
+Int8Array: TypeAlias = npt.NDArray[np.int8]

@@ -24,6 +24,7 @@ from keras_prompt.models.t5.presets import (
     is_adapted,
     preset_name,
 )
+from keras_prompt.models.t5.variables import parameter_count
 from keras_prompt.models.text_batches import Features, TokenIds
 from keras_prompt.tokenizer import Tokenizer
 from keras_prompt.types import FloatArray, Tensor
@@ -183,7 +184,7 @@ class PromptedT5(StrategyModel):
 
     def parameter_report(self) -> str:
         """One line: frozen and trainable parameters, and their share."""
-        frozen = sum(int(np.prod(w.shape)) for w in self.backbone.weights)
+        frozen = parameter_count(self.backbone.config)
         prompts = self.prompt_weights.values()
         learns = sum(int(np.prod(w.shape)) for w in prompts)
         share = 100 * learns / (frozen + learns)

@@ -70,7 +70,13 @@ def tiny_tokenizer() -> Tokenizer:
 
 
 @pytest.fixture
-def tiny_model(tiny_tokenizer: Tokenizer):
+def model_dtype() -> str:
+    """Of `tiny_model`; a module that promises more overrides it."""
+    return "float32"
+
+
+@pytest.fixture
+def tiny_model(tiny_tokenizer: Tokenizer, model_dtype: str):
     """Two layers of random weights, a prompt of three; always the same."""
     from keras_prompt.initial_prompts import random_uniform
     from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
@@ -86,7 +92,7 @@ def tiny_model(tiny_tokenizer: Tokenizer):
         num_encoder_layers=2,
         num_decoder_layers=1,
     )
-    backbone = MeshT5Backbone(config, seed=3, preset="tiny")
+    backbone = MeshT5Backbone(config, seed=3, preset="tiny", dtype=model_dtype)
     model = PromptTunedT5(backbone, tiny_tokenizer, prompt_length=3)
     model.initialize_prompt(random_uniform(), seed=0)
     return model

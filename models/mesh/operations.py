@@ -52,18 +52,20 @@ class EmbeddingLookup(mtf.Operation):  # type: ignore[name-defined]
     through.
 
     Args:
-        table: (vocab, d_model).
+        table: (vocab, d_model), or (vocab,).
         token_ids: int32, (batch, length).
+        dtype: of the result; a floating one, in which the sum is taken.
     """
 
     has_gradient = False
 
-    def __init__(self, table: MeshTensor, token_ids: MeshTensor) -> None:
+    def __init__(
+        self, table: MeshTensor, token_ids: MeshTensor, dtype: tf.DType
+    ) -> None:
         super().__init__([table, token_ids], name="embedding_lookup")
-        vocab, width = table.shape.dims
-        shape = mtf.Shape([*token_ids.shape.dims, width])
-        self._vocab = vocab
-        self._outputs = [mtf.Tensor(self, shape, table.dtype)]
+        self._vocab, *width = table.shape.dims
+        shape = mtf.Shape([*token_ids.shape.dims, *width])
+        self._outputs = [mtf.Tensor(self, shape, dtype)]
         self._splittable_dims, self._unsplittable_dims = (
             self._initialize_all_dimensions_as_splittable()
         )
@@ -72,25 +74,32 @@ class EmbeddingLookup(mtf.Operation):  # type: ignore[name-defined]
         table, token_ids = (lowering.tensors[x] for x in self.inputs)
         implementation = lowering.mesh_impl(self)
         axis = implementation.tensor_dimension_to_mesh_axis(self._vocab)
+        dtype = self.outputs[0].dtype
         if axis is None:
-            found = implementation.slicewise(tf.gather, table, token_ids)
+            found = implementation.slicewise(
+                lambda table, ids: tf.cast(tf.gather(table, ids), dtype),
+                table,
+                token_ids,
+            )
         else:
             rows = self._vocab.size // implementation.shape[axis].size
             place = implementation.laid_out_pcoord(axis)
             found = implementation.slicewise(
-                _look_up_own_rows, table, token_ids, place, rows
+                _look_up_own_rows, table, token_ids, place, rows, dtype
             )
             found = implementation.allreduce(found, [axis], "SUM")
         lowering.set_tensor_lowering(self.outputs[0], found)
 
 
 def _look_up_own_rows(
-    table: Tensor, token_ids: Tensor, place: Tensor, rows: int
+    table: Tensor, token_ids: Tensor, place: Tensor, rows: int, dtype: tf.DType
 ) -> Tensor:
     own = token_ids - place * rows
     is_own = (own >= 0) & (own < rows)
-    found = tf.gather(table, tf.where(is_own, own, 0))
-    return tf.where(is_own[..., None], found, tf.zeros([], found.dtype))
+    found = tf.cast(tf.gather(table, tf.where(is_own, own, 0)), dtype)
+    if table.shape.rank == 2:
+        is_own = is_own[..., None]
+    return tf.where(is_own, found, tf.zeros([], dtype))
 
 
 def slicewise(

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_prompt.models.layout import Layout
 from keras_prompt.models.mesh import mtf
-from keras_prompt.types import FloatArray, Tensor
+from keras_prompt.types import FloatArray, Int8Array, Tensor
 
 Dimensions = Sequence[tuple[str, int]]
 
@@ -55,7 +55,7 @@ class SlicedVariable(keras.Variable):
 
     def __init__(
         self,
-        value: FloatArray,
+        value: FloatArray | Int8Array,
         dimensions: Dimensions,
         home: Home,
         *,

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from keras_prompt.models.mesh import MeshTensor, mtf
+from keras_prompt.models.mesh import MeshTensor
 from keras_prompt.models.mesh.operations import rename_dimension, slicewise
 from keras_prompt.models.t5.relative_position import relative_position_bucket
 from keras_prompt.models.t5.scope import Scope
@@ -24,7 +24,7 @@ class KeysValues(NamedTuple):
 def project_memory(scope: Scope, memory: MeshTensor, name: str) -> KeysValues:
     """Keys and values of (batch, length, d_model), to be looked at."""
     memory = rename_dimension(memory, "length", "memory_length")
-    return KeysValues(*(_project(scope, memory, f"{name}/{n}") for n in "kv"))
+    return KeysValues(*(scope.project(memory, f"{name}/{n}") for n in "kv"))
 
 
 def attention(
@@ -51,17 +51,14 @@ def attention(
     Returns:
         (batch, length, d_model).
     """
-    queries = _project(scope, x, f"{name}/q")
+    queries = scope.project(x, f"{name}/q")
     inputs = [queries, memory.keys, memory.values, mask]
     if position_bias is not None:
         inputs.append(position_bias)
     mixed = slicewise(
         _attend, inputs, queries.shape.dims, splittable=["batch", "heads"]
     )
-    return mtf.einsum(
-        [mixed, scope.weight(f"{name}/o")],
-        reduced_dims=[scope.heads, scope.d_kv],
-    )
+    return scope.project(mixed, f"{name}/o")
 
 
 def relative_position_bias(
@@ -100,12 +97,6 @@ def relative_position_bias(
         splittable=["heads"],
         dtype=tf.float32,
     )
-
-
-def _project(scope: Scope, x: MeshTensor, name: str) -> MeshTensor:
-    """(batch, length, d_model) to (batch, length, heads, d_kv)."""
-    weight = scope.weight(name)
-    return mtf.einsum([x, weight], reduced_dims=[scope.d_model])
 
 
 def _attend(

@@ -5,11 +5,9 @@ D d_model, V vocabulary.
 """
 
 import functools
-import hashlib
 from collections.abc import Callable
 
 import keras
-import ml_dtypes
 import numpy as np
 import tensorflow as tf
 
@@ -19,7 +17,14 @@ from keras_prompt.models.mesh.local import Local
 from keras_prompt.models.mesh.sliced_variable import SlicedVariable
 from keras_prompt.models.t5 import forward
 from keras_prompt.models.t5.config import T5Config
+from keras_prompt.models.t5.fingerprint import Fingerprint
 from keras_prompt.models.t5.initial_values import aligned_tensor
+from keras_prompt.models.t5.int8 import (
+    dequantise,
+    quantise,
+    scale_dimensions,
+    scale_name,
+)
 from keras_prompt.models.t5.scope import Scope
 from keras_prompt.models.t5.variables import (
     Dimensions,
@@ -27,9 +32,9 @@ from keras_prompt.models.t5.variables import (
     initial_weight,
     weight_table,
 )
-from keras_prompt.types import FloatArray, Tensor
+from keras_prompt.types import FloatArray, Int8Array, Tensor
 
-_FINGERPRINT_SAMPLES = 65_536  # values of each weight that are hashed
+_TABLE = "shared/embedding"
 
 
 class MeshT5Backbone(keras.layers.Layer):
@@ -47,8 +52,10 @@ class MeshT5Backbone(keras.layers.Layer):
         preset: what to call these weights in cards and errors.
         dropout_rate: used in training only. The paper's code trained prompts
             with 0.1 in the frozen stack.
-        dtype: "float32", "bfloat16" or "mixed_bfloat16" (weights float32,
-            activations bfloat16). Softmax and logits are always float32.
+        dtype: "float32", "bfloat16", "mixed_bfloat16" (weights float32,
+            activations bfloat16) or "int8" (weights int8 with a scale a
+            channel, see `int8`; activations float32; frozen only). Softmax
+            and logits are always float32.
         trainable: whether the weights learn (pre-training, model tuning).
         mesh_shape: axes along which devices stand, "batch:2;model:2"; empty
             for one device.
@@ -66,8 +73,9 @@ class MeshT5Backbone(keras.layers.Layer):
         float32 (B, T, V).
 
     Raises:
-        ValueError: `dtype` is a float16 one, the mesh or layout does not fit
-            the model or the devices, or the weights of a mesh should learn.
+        ValueError: `dtype` is a float16 one, int8 weights should learn, the
+            mesh or layout does not fit the model or the devices, or the
+            weights of a mesh should learn.
     """
 
     def __init__(
@@ -84,12 +92,20 @@ class MeshT5Backbone(keras.layers.Layer):
         layout: str = "",
         name: str = "backbone",
     ) -> None:
-        super().__init__(name=name, dtype=dtype, trainable=trainable)
+        is_int8 = dtype == "int8"
+        if is_int8 and trainable:
+            raise ValueError(
+                "`trainable` must be False for dtype='int8': whole numbers "
+                "take no small steps. Received: trainable=True; use 'float32' "
+                "or 'mixed_bfloat16'."
+            )
+        float_dtype = "float32" if is_int8 else dtype
+        super().__init__(name=name, dtype=float_dtype, trainable=trainable)
         if "float16" in (self.compute_dtype, self.variable_dtype):
             raise ValueError(
-                "`dtype` must be 'float32', 'bfloat16' or 'mixed_bfloat16': "
-                "T5's activations exceed float16's largest number, 65,504, "
-                f"and become infinite. Received: dtype={dtype!r}"
+                "`dtype` must be 'float32', 'bfloat16', 'mixed_bfloat16' or "
+                "'int8': T5's activations exceed float16's largest number, "
+                f"65,504, and become infinite. Received: dtype={dtype!r}"
             )
         split = parse_layout(mesh_shape, layout, dimension_sizes(config))
         if trainable and split.device_count > 1:
@@ -105,6 +121,8 @@ class MeshT5Backbone(keras.layers.Layer):
         self.dropout_rate = dropout_rate
         rng = np.random.default_rng(seed)
         self._variables_by_name: dict[str, keras.Variable] = {}
+        self._is_int8 = is_int8
+        unquantised = Fingerprint()
         for weight_name, dimensions in weight_table(config).items():
             if weights is None:
                 read = functools.partial(
@@ -112,48 +130,87 @@ class MeshT5Backbone(keras.layers.Layer):
                 )
             else:
                 read = functools.partial(weights, weight_name)
-            self._variables_by_name[weight_name] = self._resident(
-                weight_name.replace("/", "."), read, dimensions
-            )
+            self._store(weight_name, dimensions, read, unquantised)
+        self._unquantised = unquantised.text() if is_int8 else None
         self._dropout_seeds = (
             keras.random.SeedGenerator(seed) if dropout_rate else None
         )
         self.built = True
 
-    def _resident(
+    def _store(
         self,
         name: str,
-        read: Callable[[], FloatArray],
         dimensions: Dimensions,
-    ) -> keras.Variable:
-        """A weight's variable, whole or in slices where they are used.
+        read: Callable[[], FloatArray],
+        unquantised: Fingerprint,
+    ) -> None:
+        """Creates a weight's variable, or two of an int8 one.
 
-        A whole one is read only when its variable is made, so that beside the
+        A weight is read only when its variable is made, so that beside the
         variables there are at most two arrays of it in memory, of which one
         becomes the variable's.
         """
-        if not isinstance(self._lowering, Local):
+        if not self._is_int8:
+            self._add_variable(name, dimensions, read, self.variable_dtype)
+            return
+        value = read()
+        unquantised.add(name, value)
+        channels = scale_dimensions(name, dimensions)
+        if channels is None:
+            self._add_variable(
+                name, dimensions, lambda: value, self.variable_dtype
+            )
+            return
+        stored, scale = quantise(name, dimensions, value)
+        self._add_variable(
+            scale_name(name), channels, lambda: scale, self.variable_dtype
+        )
+        self._add_variable(name, dimensions, lambda: stored, "int8")
+
+    def _add_variable(
+        self,
+        name: str,
+        dimensions: Dimensions,
+        read: Callable[[], FloatArray | Int8Array],
+        dtype: str,
+    ) -> None:
+        """A variable, whole or in slices where they are used."""
+        variable_name = name.replace("/", ".")
+        if isinstance(self._lowering, Local):
+            variable = self.add_weight(
+                name=variable_name,
+                shape=[size for _, size in dimensions],
+                initializer=lambda shape, dtype: tf.ensure_shape(
+                    aligned_tensor(read(), tf.as_dtype(dtype)), shape
+                ),
+                dtype=dtype,
+                trainable=self.trainable,
+                autocast=False,
+            )
+        else:
             with keras.name_scope(self.name):
-                return SlicedVariable(
+                variable = SlicedVariable(
                     read(),
                     dimensions,
                     self._lowering,
-                    dtype=self.variable_dtype,
-                    name=name,
+                    dtype=dtype,
+                    name=variable_name,
                 )
-        return self.add_weight(
-            name=name,
-            shape=[size for _, size in dimensions],
-            initializer=lambda shape, dtype: tf.ensure_shape(
-                aligned_tensor(read(), tf.as_dtype(dtype)), shape
-            ),
-            trainable=self.trainable,
-            autocast=False,
-        )
+        self._variables_by_name[name] = variable
 
     def weight(self, name: str) -> keras.Variable:
-        """The variable of a Mesh-TF name."""
-        return self._variables_by_name[name]
+        """The variable of a Mesh-TF name.
+
+        Raises:
+            ValueError: it is an int8 one, no weight without its scales.
+        """
+        variable = self._variables_by_name[name]
+        if variable.dtype == "int8":
+            raise ValueError(
+                f"Weight '{name}' is quantised and cannot be handed on. Load "
+                "the model with dtype='float32' for that."
+            )
+        return variable
 
     def embed(self, token_ids: Tensor) -> Tensor:
         """Int (B, S) to (B, S, D), in the compute dtype."""
@@ -161,10 +218,14 @@ class MeshT5Backbone(keras.layers.Layer):
         if {"vocab", "d_model"} & self._lowering.layout.axes.keys():
             found = forward.embed(self._scope(), token_ids, dtype)
             return tf.cast(found, self.compute_dtype)
-        table = self._read_weight("shared/embedding", dtype)[0]
+        table = self._read_weight(_TABLE, dtype)[0]
         if not self.trainable:
             table = tf.stop_gradient(table)
-        return tf.cast(tf.gather(table, token_ids), self.compute_dtype)
+        rows = tf.cast(tf.gather(table, token_ids), self.compute_dtype)
+        if self._is_int8:
+            scale = self._read_weight(scale_name(_TABLE), rows.dtype)[0]
+            rows *= tf.gather(scale, token_ids)[..., None]
+        return rows
 
     def call(
         self,
@@ -211,25 +272,22 @@ class MeshT5Backbone(keras.layers.Layer):
 
     def embedding_table(self) -> FloatArray:
         """The input embedding, float32 (V, D)."""
-        value = self.weight("shared/embedding").numpy()
-        return np.asarray(value, np.float32)
+        value = self._variables_by_name[_TABLE].numpy()
+        if not self._is_int8:
+            return np.asarray(value, np.float32)
+        scale = self._variables_by_name[scale_name(_TABLE)].numpy()
+        return dequantise(
+            _TABLE, weight_table(self.config)[_TABLE], value, scale
+        )
 
     def fingerprint(self) -> str:
-        """A hexadecimal SHA-256 that tells one set of weights from another.
-
-        It covers every weight's name and shape and up to 65,536 of its
-        values, evenly spaced and rounded to bfloat16, so that a checkpoint
-        has one fingerprint whether it is stored or loaded as float32 or
-        bfloat16.
-        """
-        digest = hashlib.sha256()
+        """Of the weights, however they are stored; see `fingerprint`."""
+        if self._unquantised is not None:
+            return self._unquantised
+        found = Fingerprint()
         for name, variable in self._variables_by_name.items():
-            digest.update(f"{name}{tuple(variable.shape)}".encode())
-            flat = tf.reshape(variable.value, [-1])
-            stride = max(1, flat.shape[0] // _FINGERPRINT_SAMPLES)
-            values = np.asarray(flat[::stride]).astype(ml_dtypes.bfloat16)
-            digest.update(values.tobytes())
-        return digest.hexdigest()
+            found.add(name, variable.value)
+        return found.text()
 
     def compute_output_shape(
         self,
@@ -254,4 +312,7 @@ class MeshT5Backbone(keras.layers.Layer):
         )
 
     def _read_weight(self, name: str, dtype: tf.DType) -> list[Tensor]:
-        return self._lowering.read(self.weight(name), dtype)
+        variable = self._variables_by_name[name]
+        if variable.dtype == "int8":
+            dtype = tf.int8
+        return self._lowering.read(variable, dtype)

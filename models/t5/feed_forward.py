@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from keras_prompt.models.mesh import MeshTensor, mtf
+from keras_prompt.models.mesh import MeshTensor
 from keras_prompt.models.mesh.operations import slicewise
 from keras_prompt.models.t5.scope import Scope
 from keras_prompt.types import Tensor
@@ -18,25 +18,21 @@ def feed_forward(scope: Scope, x: MeshTensor, name: str) -> MeshTensor:
         x: (batch, length, d_model), normalised.
         name: scope name, "encoder/block_000/layer_001/DenseReluDense" for one.
     """
-
-    def expand(kernel: str) -> MeshTensor:
-        weight = scope.weight(f"{name}/{kernel}/kernel")
-        return mtf.einsum([x, weight], reduced_dims=[scope.d_model])
-
     if scope.config.feed_forward == "gated-gelu":
-        gate, hidden = expand("wi_0"), expand("wi_1")
-        inputs = [gate, hidden]
+        inputs = [
+            scope.project(x, f"{name}/{gate}/kernel")
+            for gate in ("wi_0", "wi_1")
+        ]
         hidden = slicewise(
-            _gated_gelu, inputs, hidden.shape.dims, splittable=_ELEMENTWISE
+            _gated_gelu, inputs, inputs[0].shape.dims, splittable=_ELEMENTWISE
         )
     else:
-        hidden = expand("wi")
+        hidden = scope.project(x, f"{name}/wi/kernel")
         hidden = slicewise(
             tf.nn.relu, [hidden], hidden.shape.dims, splittable=_ELEMENTWISE
         )
     hidden = scope.dropout(hidden)
-    weight = scope.weight(f"{name}/wo/kernel")
-    return mtf.einsum([hidden, weight], reduced_dims=[scope.d_ff])
+    return scope.project(hidden, f"{name}/wo/kernel")
 
 
 def _gated_gelu(gate: Tensor, hidden: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from keras_prompt.models.mesh import MeshTensor
 from keras_prompt.models.mesh.operations import EmbeddingLookup, slicewise
 from keras_prompt.models.t5 import masks, stack
 from keras_prompt.models.t5.attention import KeysValues, relative_position_bias
+from keras_prompt.models.t5.int8 import scale_name
 from keras_prompt.models.t5.scope import Scope
 from keras_prompt.types import Tensor
 
@@ -53,17 +54,19 @@ def embed(scope: Scope, token_ids: Tensor, dtype: tf.DType) -> Tensor:
     Args:
         scope: the graph under construction.
         token_ids: int (B, S).
-        dtype: of the table.
+        dtype: of the table, unless it is quantised, and of the result.
 
     Returns:
-        (B, S, D), of that type.
+        (B, S, D).
     """
-    token_ids = tf.cast(token_ids, tf.int32)
-    found = EmbeddingLookup(
-        scope.weight("shared/embedding", dtype),
-        scope.import_tensor(token_ids, _ACTIVATIONS[:2]),
-    )
-    return scope.lower({"embedded": found.outputs[0]})["embedded"]
+    ids = scope.import_tensor(tf.cast(token_ids, tf.int32), _ACTIVATIONS[:2])
+    name = "shared/embedding"
+    table = scope.weight(name, dtype)
+    found = EmbeddingLookup(table, ids, dtype).outputs[0]
+    if table.dtype == tf.int8:
+        scale = scope.weight(scale_name(name), dtype)
+        found *= EmbeddingLookup(scale, ids, dtype).outputs[0]
+    return scope.lower({"embedded": found})["embedded"]
 
 
 def encode(scope: Scope, embedded: Tensor, padding_mask: Tensor) -> Tensor:

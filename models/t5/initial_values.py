@@ -8,16 +8,16 @@ a gigabyte.
 import numpy as np
 import tensorflow as tf
 
-from keras_prompt.types import FloatArray, Tensor
+from keras_prompt.types import FloatArray, Int8Array, Tensor
 
 _ALIGNMENT = 64  # bytes; TensorFlow's EIGEN_MAX_ALIGN_BYTES
 
 
-def aligned_tensor(value: FloatArray, dtype: tf.DType) -> Tensor:
+def aligned_tensor(value: FloatArray | Int8Array, dtype: tf.DType) -> Tensor:
     """A tensor of the array's numbers.
 
     Args:
-        value: float32 or bfloat16, any shape.
+        value: float32, bfloat16 or int8, any shape.
         dtype: of the tensor; numbers are rounded to nearest even.
 
     Returns:

@@ -7,8 +7,10 @@ import tensorflow as tf
 
 from keras_prompt.models.mesh import MeshTensor, mtf
 from keras_prompt.models.mesh.choice import Lowering
+from keras_prompt.models.mesh.int8_einsum import int8_einsum
 from keras_prompt.models.mesh.operations import ResidentWeight, slicewise
 from keras_prompt.models.t5.config import T5Config
+from keras_prompt.models.t5.int8 import scale_name, scale_table
 from keras_prompt.models.t5.variables import weight_table
 from keras_prompt.types import Tensor
 
@@ -20,7 +22,8 @@ class Scope:
         config: the T5's sizes.
         lowering: where the graph runs: `Local`, `Placement` or `Replica`.
         read_weight: gives a weight's slices by its Mesh-TF name, in the type
-            asked for.
+            asked for; or a quantised one's in int8, and those of its scales by
+            the scales' name.
         compute_dtype: of the activations, and of weights by default.
         is_frozen: whether weights let no gradient through.
         dropout_rate: 0 outside training. The paper's code used 0.1.
@@ -50,13 +53,10 @@ class Scope:
         self._dropout_rate = dropout_rate
         self._dropout_seed = dropout_seed
         self._dropout_sites = itertools.count()
-        self._table = weight_table(config)
+        self._table = weight_table(config) | scale_table(config)
         self._weights: dict[tuple[str, tf.DType], MeshTensor] = {}
         self.d_model = mtf.Dimension("d_model", config.d_model)
         self.heads = mtf.Dimension("heads", config.num_heads)
-        self.d_kv = mtf.Dimension("d_kv", config.d_kv)
-        self.d_ff = mtf.Dimension("d_ff", config.d_ff)
-        self.vocab = mtf.Dimension("vocab", config.vocab_size)
 
     def weight(self, name: str, dtype: tf.DType | None = None) -> MeshTensor:
         """A weight of the table; it enters the graph once a type."""
@@ -70,6 +70,20 @@ class Scope:
                 self._is_frozen,
             ).outputs[0]
         return self._weights[key]
+
+    def project(self, x: MeshTensor, name: str) -> MeshTensor:
+        """`x` times a kernel, summed over every dimension that they share.
+
+        Args:
+            x: of the type that the product is taken and returned in.
+            name: of the kernel.
+        """
+        kernel = self.weight(name, x.dtype)
+        if kernel.dtype == tf.int8:
+            scale = self.weight(scale_name(name), x.dtype)
+            return int8_einsum(x, kernel) * scale
+        shared = [d for d in kernel.shape if d in x.shape.dims]
+        return mtf.einsum([x, kernel], reduced_dims=shared)
 
     def import_tensor(self, tensor: Tensor, names: Sequence[str]) -> MeshTensor:
         """A TensorFlow tensor enters the graph with named dimensions."""

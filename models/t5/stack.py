@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from keras_prompt.models.mesh import MeshTensor, mtf
+from keras_prompt.models.mesh import MeshTensor
 from keras_prompt.models.mesh.operations import slicewise
 from keras_prompt.models.t5.attention import (
     KeysValues,
@@ -131,8 +131,7 @@ def vocabulary_logits(scope: Scope, x: MeshTensor) -> MeshTensor:
     name = (
         "shared/embedding" if scope.config.is_tied else "decoder/logits/kernel"
     )
-    weight = scope.weight(name, tf.float32)
-    return mtf.einsum([x, weight], reduced_dims=[scope.d_model])
+    return scope.project(x, name)
 
 
 def _feed_forward_layer(scope: Scope, x: MeshTensor, layer: str) -> MeshTensor:

@@ -160,6 +160,7 @@ def main(vocabulary, folder):
     expected, written = measure(whole), text(whole)
     assert any(map(any, written)), "a model that writes nothing shows nothing"
     trained = train(build(vocabulary, dropout_rate=0.1), f"{folder}/one device")
+    in_int8 = measure(build(vocabulary, dtype="int8"))
     fingerprint = whole.backbone.fingerprint()
     results = {}
     for name, (mesh, layout) in MESHES.items():
@@ -180,6 +181,8 @@ def main(vocabulary, folder):
         }
         if name in LONGER:
             results[name]["text"] = text(model) == written
+            quantised = build(vocabulary, mesh, layout, dtype="int8")
+            results[name]["int8"] = difference(measure(quantised), in_int8)
             learner = build(vocabulary, mesh, layout, dropout_rate=0.1)
             results[name]["difference"] |= difference(
                 train(learner, f"{folder}/{name}"), trained

@@ -56,6 +56,13 @@ def test_fit_evaluate_export_and_generate_are_those_of_one_device(
     assert results[name]["text"]
 
 
+@pytest.mark.parametrize("name", LONGER)
+def test_a_mesh_gives_what_one_device_gives_in_int8(results, name):
+    difference = results[name]["int8"]
+    assert set(difference) == {"logits", "loss", "gradient"}
+    assert max(difference.values()) < 1e-5, difference
+
+
 @pytest.mark.parametrize("name", MESHES)
 def test_each_device_holds_its_slices_and_no_more(results, config, name):
     layout = parse_layout(*MESHES[name], dimension_sizes(config))

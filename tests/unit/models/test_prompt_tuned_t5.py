@@ -9,7 +9,14 @@ from keras_prompt.losses import TokenCrossentropy
 from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
 from keras_prompt.models.t5.backbone import MeshT5Backbone
 from keras_prompt.models.t5.config import T5Config
+from keras_prompt.models.t5.variables import parameter_count
 from keras_prompt.optimizers import Adafactor
+
+
+@pytest.fixture(params=["float32", "int8"])
+def model_dtype(request):
+    return request.param
+
 
 TEXTS = ["the film is a delight", "a dull film", "the cast"]
 
@@ -218,7 +225,7 @@ def test_only_the_prompt_changes_in_fit(tiny_model, jit_compile):
 def test_summary_states_frozen_and_trainable_counts(tiny_model):
     lines = []
     tiny_model.summary(print_fn=lines.append)
-    frozen = sum(w.numpy().size for w in tiny_model.backbone.weights)
+    frozen = parameter_count(tiny_model.backbone.config)
     assert (
         f"Frozen parameters: {frozen:,} · trainable (the prompt): 48"
         in lines[-1]
