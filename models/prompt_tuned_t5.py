@@ -75,7 +75,7 @@ class PromptTunedT5(PromptedT5):
             preset: a name of `keras-prompt models`, or the path of a
                 checkpoint in any format (docs/checkpoints.md).
             prompt_length: P.
-            dtype: "float32", "bfloat16" or "mixed_bfloat16".
+            dtype: "float32", "bfloat16", "mixed_bfloat16" or "int8".
             dropout_rate: in the frozen stack and on the prompt while
                 training; 0.1 in the paper's code.
             mesh_shape: axes along which devices stand, "batch:2;model:2".

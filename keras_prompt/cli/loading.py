@@ -26,7 +26,11 @@ def add_model_arguments(
         )
     add = parser.add_argument
     add("--preset", help="model name or folder (the prompt's own)")
-    add("--dtype", default="float32", help="of the model (float32)")
+    add(
+        "--dtype",
+        default="float32",
+        help="of the model: float32 (default), bfloat16, mixed_bfloat16, int8",
+    )
     add(
         "--answer-by",
         choices=["generate", "rank"],

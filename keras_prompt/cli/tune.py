@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how an evaluation takes outputs (generate)",
     )
     add("--split", help="to evaluate on (validation)")
-    add("--dtype", help="float32 (default), bfloat16 or mixed_bfloat16")
+    add("--dtype", help="float32 (default), bfloat16, mixed_bfloat16, int8")
     add(
         "--seed",
         type=natural_number,

@@ -34,6 +34,7 @@ from keras_prompt.models.t5.variables import (
 )
 from keras_prompt.types import FloatArray, Int8Array, Tensor
 
+_DTYPES = ("float32", "bfloat16", "mixed_bfloat16", "int8")
 _TABLE = "shared/embedding"
 
 
@@ -73,7 +74,7 @@ class MeshT5Backbone(keras.layers.Layer):
         float32 (B, T, V).
 
     Raises:
-        ValueError: `dtype` is a float16 one, int8 weights should learn, the
+        ValueError: `dtype` is another one, int8 weights should learn, the
             mesh or layout does not fit the model or the devices, or the
             weights of a mesh should learn.
     """
@@ -92,6 +93,12 @@ class MeshT5Backbone(keras.layers.Layer):
         layout: str = "",
         name: str = "backbone",
     ) -> None:
+        if dtype not in _DTYPES:
+            raise ValueError(
+                f"`dtype` must be one of {', '.join(_DTYPES)}; T5's "
+                "activations exceed float16's largest number, 65,504, and "
+                f"become infinite. Received: dtype={dtype!r}"
+            )
         is_int8 = dtype == "int8"
         if is_int8 and trainable:
             raise ValueError(
@@ -101,12 +108,6 @@ class MeshT5Backbone(keras.layers.Layer):
             )
         float_dtype = "float32" if is_int8 else dtype
         super().__init__(name=name, dtype=float_dtype, trainable=trainable)
-        if "float16" in (self.compute_dtype, self.variable_dtype):
-            raise ValueError(
-                "`dtype` must be 'float32', 'bfloat16', 'mixed_bfloat16' or "
-                "'int8': T5's activations exceed float16's largest number, "
-                f"65,504, and become infinite. Received: dtype={dtype!r}"
-            )
         split = parse_layout(mesh_shape, layout, dimension_sizes(config))
         if trainable and split.device_count > 1:
             raise ValueError(

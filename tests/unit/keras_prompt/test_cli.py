@@ -66,7 +66,8 @@ def test_models_and_tasks_are_listed(capsys):
     assert {"super_glue/boolq", "glue/sst2", "squad"} <= set(json.loads(out))
 
 
-def test_predict_answers_each_text(capsys, preset, prompt):
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_predict_answers_each_text(capsys, preset, prompt, dtype):
     code, out, _ = run(
         capsys,
         "predict",
@@ -76,6 +77,8 @@ def test_predict_answers_each_text(capsys, preset, prompt):
         prompt,
         "--answer-by",
         "rank",
+        "--dtype",
+        dtype,
         "--json",
         "a film",
         "a dull film",

@@ -244,7 +244,7 @@ def test_dropout_acts_in_training_only(tiny_tokenizer):
     assert np.abs(first - second).max() > 1e-3
 
 
-@pytest.mark.parametrize("dtype", ["float16", "mixed_float16"])
+@pytest.mark.parametrize("dtype", ["float16", "mixed_float16", "int4"])
 def test_float16_is_refused_with_the_reason(dtype):
     config = T5Config(16, 4, 4, 4, 1, 1, 1)
     with pytest.raises(ValueError, match=r"65,504"):
