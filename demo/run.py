@@ -56,16 +56,16 @@ def main() -> None:
         )
     )
     print(f"   best on validation at step {result.best_step:,}.")
-    _compare(task, result.prompt)
-    print(f"3. The artifact {result.prompt}: {result.prompt_bytes:,} bytes,")
+    _compare(task, result.folder)
+    print(f"3. The artifact {result.folder}: {result.folder_bytes:,} bytes,")
     print(f"   of them {4 * PROMPT_LENGTH * 192:,} the prompt itself.")
     sys.stdout.flush()  # before the other process writes
     subprocess.run(
-        [sys.executable, "-c", _TENSORFLOW_ALONE, result.prompt],
+        [sys.executable, "-c", _TENSORFLOW_ALONE, result.folder],
         check=True,
         stderr=subprocess.DEVNULL,
     )
-    _predict(task, result.prompt)
+    _predict(task, result.folder)
     _draw(output)
 
 

@@ -1,32 +1,29 @@
 """Prompt tuning's model: tokens, embedded, behind a prompt, through a T5.
 
 Letters: B batch, S input tokens, T target tokens, P prompt length, D d_model,
-V vocabulary, L labels.
+V vocabulary.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import keras
-import numpy as np
 
 from keras_prompt.layers.prompt_embedding import PromptEmbedding
 from keras_prompt.models.prompted_t5 import (
     BestPrompt,
     InitialPrompt,
-    PromptedT5,
     load_base,
 )
 from keras_prompt.models.t5.backbone import MeshT5Backbone
-from keras_prompt.models.text_batches import pad_rows, text_batches
+from keras_prompt.models.text_t5 import TextT5
 from keras_prompt.tokenizer import Tokenizer
-from keras_prompt.types import FloatArray, Tensor
+from keras_prompt.types import Tensor
 
 _PROMPT = "prompt"
 
 
-class PromptTunedT5(PromptedT5):
+class PromptTunedT5(TextT5):
     """A T5 of which one (P, D) matrix learns, the prompt before its input.
 
     Lester et al. 2021. `fit`, `evaluate` and `predict` are Keras' own.
@@ -131,67 +128,3 @@ class PromptTunedT5(PromptedT5):
     def prompted(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         embedded = self.backbone.embed(inputs["encoder_token_ids"])
         return self.prompt(embedded, inputs["encoder_padding_mask"])
-
-    def generate(
-        self,
-        texts: Sequence[str],
-        max_length: int = 32,
-        batch_size: int = 32,
-        sampler: Any = "greedy",
-        input_length: int = 512,
-    ) -> list[str]:
-        """Writes an output for every text.
-
-        Args:
-            texts: the inputs.
-            max_length: the most tokens to write, EOS included.
-            batch_size: texts decoded together; changes no result.
-            sampler: "greedy", "beam", "top_k", "top_p", "random", or a
-                `keras_hub.samplers.Sampler`.
-            input_length: longer inputs are cut, EOS kept.
-        """
-        batches = text_batches(texts, self.tokenizer, batch_size, input_length)
-        return self.write(batches, sampler, max_length)
-
-    def score(
-        self,
-        texts: Sequence[str],
-        targets: Sequence[str],
-        batch_size: int = 32,
-        input_length: int = 512,
-    ) -> FloatArray:
-        """The log-likelihood of a target for every text.
-
-        Returns:
-            float32 (B,): log P(target and EOS | prompt, text), summed over
-            tokens, natural logarithm.
-
-        Raises:
-            ValueError: `targets` are not as many as `texts`.
-        """
-        if len(texts) != len(targets):
-            raise ValueError(
-                "`targets` must have one target a text. Received: "
-                f"{len(texts)} texts and {len(targets)} targets"
-            )
-        batches = text_batches(texts, self.tokenizer, batch_size, input_length)
-        rows = pad_rows(self.target_rows(targets))
-        return self.log_likelihoods(batches, rows[:, None])[:, 0]
-
-    def rank(
-        self,
-        texts: Sequence[str],
-        labels: Sequence[str],
-        batch_size: int = 32,
-        input_length: int = 512,
-    ) -> FloatArray:
-        """The log-likelihood of every label for every text.
-
-        Each text is encoded once, whatever the number of labels.
-
-        Returns:
-            float32 (B, L), as `score` gives them.
-        """
-        batches = text_batches(texts, self.tokenizer, batch_size, input_length)
-        ids = pad_rows(self.target_rows(labels))[None]  # (1, L, T)
-        return self.log_likelihoods(batches, np.repeat(ids, len(texts), axis=0))

@@ -44,10 +44,12 @@ _NOT_ADAPTED = (
 class BestPrompt(NamedTuple):
     """The prompt that scored best on the evaluation split so far.
 
+    In model tuning, one weight of the model that did.
+
     Attributes:
         score: of the task, larger is better.
         step: optimizer steps behind it.
-        prompt: float32 (P, D).
+        prompt: float32 (P, D), or as the weight is.
     """
 
     score: float
@@ -68,7 +70,7 @@ class PromptedT5(StrategyModel):
 
     Attributes:
         best_prompts: what evaluation found best so far, by the names of
-            `prompt_weights`.
+            `tuned_weights`.
     """
 
     def __init__(
@@ -82,11 +84,20 @@ class PromptedT5(StrategyModel):
 
     @property
     def prompt_weights(self) -> Mapping[str, keras.Variable]:
-        """Every weight that learns, float32 (its length, D), by a name.
+        """Every prompt, float32 (its length, D), by a name.
 
         The names are "prompt" where there is one, else "prompt/<task>".
         """
         raise NotImplementedError
+
+    @property
+    def tuned_weights(self) -> Mapping[str, keras.Variable]:
+        """Every weight that learns, by a name."""
+        return self.prompt_weights
+
+    def base_fingerprint(self) -> str:
+        """Of the T5 as it was before any training."""
+        return self.backbone.fingerprint()
 
     def prompt_name(self, task: str | None) -> str:
         """The name in `prompt_weights` of a task's prompt.

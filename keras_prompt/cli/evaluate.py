@@ -42,6 +42,8 @@ def run(options: argparse.Namespace) -> None:
 
     if options.task is not None:
         tasks.get(options.task)  # before TensorFlow takes its seconds
+    elif options.prompt is None and options.ensemble is None:
+        raise ValueError("Give --task: without --prompt, no card names it.")
     if options.ensemble is None:
         _evaluate_prompt(options)
     else:
@@ -95,12 +97,12 @@ def _evaluate_ensemble(options: argparse.Namespace) -> None:
 
 
 def _rows(
-    options: argparse.Namespace, card: "PromptCard"
+    options: argparse.Namespace, card: "PromptCard | None"
 ) -> "tuple[Task, list[Example], dict[str, Any]]":
     """The task, its rows, and what to say of them."""
     from keras_prompt import tasks
 
-    name = options.task or card.task
+    name = options.task or (card.task if card else None)
     if name is None:
         raise ValueError("The prompt's card names no task; give --task.")
     task = tasks.get(name, data_dir=options.data_dir)

@@ -53,8 +53,8 @@ def run(options: argparse.Namespace) -> None:
 
     Raises:
         FileNotFoundError: there is no run and no prompt.
-        ValueError: a run has no checkpoint yet, a file is damaged, or an
-            option does not go with the others.
+        ValueError: a run has no checkpoint yet or tuned a whole model, a
+            file is damaged, or an option does not go with the others.
         OSError: the destination cannot be written.
     """
     source = Path(options.source)
@@ -105,8 +105,13 @@ def _of_run(options: argparse.Namespace) -> _Source:
     from keras_prompt.training.config import TuneConfig
 
     config = TuneConfig.of_run(options.source)
+    if config.method == "model":
+        raise ValueError(
+            f"{options.source} tuned a whole model, not a prompt; a finished "
+            f"run has it in {options.source}/model."
+        )
     model = PromptTunedT5.from_preset(config.preset, config.prompt_length)
-    model.compile(optimizer=Adafactor(config.learning_rate))
+    model.compile(optimizer=Adafactor(config.rate))
     model.optimizer.build(model.trainable_variables)
     steps = PromptCheckpoint(options.source).restore(model)
     if not steps:

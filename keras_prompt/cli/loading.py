@@ -1,4 +1,4 @@
-"""A model with an exported prompt in it, for the verbs that use one."""
+"""A model, with exported prompts in it or without one, for the verbs."""
 
 import argparse
 from typing import TYPE_CHECKING
@@ -7,7 +7,7 @@ from keras_prompt.cli.arguments import positive_integer
 
 if TYPE_CHECKING:
     from keras_prompt.models.ensemble import PromptEnsemble
-    from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
+    from keras_prompt.models.text_t5 import TextT5
     from keras_prompt.prompt_files import PromptCard
 
 
@@ -15,8 +15,10 @@ def add_model_arguments(
     parser: argparse.ArgumentParser, *, takes_ensemble: bool = False
 ) -> None:
     """The options that `load_model` reads, and those of answering."""
-    one = parser.add_mutually_exclusive_group(required=True)
-    one.add_argument("--prompt", help="folder of an exported prompt")
+    one = parser.add_mutually_exclusive_group()
+    one.add_argument(
+        "--prompt", help="folder of an exported prompt (none: zero-shot)"
+    )
     if takes_ensemble:
         one.add_argument(
             "--ensemble",
@@ -53,17 +55,28 @@ def add_model_arguments(
 
 def load_model(
     options: argparse.Namespace,
-) -> "tuple[PromptTunedT5, PromptCard]":
-    """The model a prompt was tuned on, with the prompt in it.
+) -> "tuple[TextT5, PromptCard | None]":
+    """The model a prompt was tuned on, with the prompt in it, and its card.
+
+    Without a prompt, the preset as it is: pre-trained, or tuned as a whole.
 
     Raises:
         FileNotFoundError: there is no such prompt, or no such model.
-        ValueError: the prompt is damaged, or was tuned on another model.
+        ValueError: neither is named, the prompt is damaged, or was tuned on
+            another model.
     """
+    if options.prompt is None and options.preset is None:
+        raise ValueError(
+            "Give --prompt, or --preset for a model without a prompt."
+        )
     _prepare(options)
     from keras_prompt.export.prompt import load_prompt, read_prompt
+    from keras_prompt.models.plain_t5 import PlainT5
     from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
 
+    if options.prompt is None:
+        plain = PlainT5.from_preset(options.preset, dtype=options.dtype)
+        return plain, None
     card = read_prompt(options.prompt).card
     model = PromptTunedT5.from_preset(
         options.preset or card.base, card.prompt_length, dtype=options.dtype

@@ -10,8 +10,7 @@ from keras_prompt.cli.loading import add_model_arguments, load_model
 from keras_prompt.cli.progress import progress_bar
 
 if TYPE_CHECKING:
-    from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
-    from keras_prompt.prompt_files import PromptCard
+    from keras_prompt.models.text_t5 import TextT5
 
 EXAMPLE = (
     'keras-prompt predict --prompt runs/sst2/prompt "sentence: A delight."'
@@ -39,9 +38,11 @@ def run(options: argparse.Namespace) -> None:
             "input."
         )
     model, card = load_model(options)
-    if options.answer_by == "rank" and not card.label_words:
+    labels = card.label_words if card else ()
+    if options.answer_by == "rank" and not labels:
         raise ValueError(
-            "The prompt's card has no label words; use --answer-by generate."
+            "There is no prompt whose card has label words; use --answer-by "
+            "generate."
         )
     size = options.batch_size
     # A bar beside the answers themselves would only disturb them.
@@ -49,13 +50,15 @@ def run(options: argparse.Namespace) -> None:
     with progress_bar("texts", len(texts), is_shown=is_shown) as advance:
         for start in range(0, len(texts), size):
             batch = texts[start : start + size]
-            _print_answers(batch, _answer(model, card, batch, options), options)
+            _print_answers(
+                batch, _answer(model, labels, batch, options), options
+            )
             advance(len(batch))
 
 
 def _answer(
-    model: "PromptTunedT5",
-    card: "PromptCard",
+    model: "TextT5",
+    labels: Sequence[str],
     texts: Sequence[str],
     options: argparse.Namespace,
 ) -> list[str]:
@@ -64,8 +67,8 @@ def _answer(
         return model.generate(
             texts, options.target_length, size, input_length=length
         )
-    scores = model.rank(texts, card.label_words, size, length)
-    return [card.label_words[best] for best in scores.argmax(axis=1)]
+    scores = model.rank(texts, labels, size, length)
+    return [labels[best] for best in scores.argmax(axis=1)]
 
 
 def _print_answers(

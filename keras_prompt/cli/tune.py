@@ -24,6 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--preset", required=True, help="model name or checkpoint folder")
     add("--output", required=True, help="folder of the run")
     add(
+        "--method",
+        choices=["prompt", "model"],
+        help="what learns: a prompt (default), or the whole model",
+    )
+    add(
         "--initial-prompt",
         help="class_labels (default), sampled_vocab, random_uniform, or a path",
     )
@@ -38,7 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("--evaluation-limit", "rows to evaluate on (all)"),
     ):
         add(option, type=positive_integer, help=help_line)
-    add("--learning-rate", type=positive_number, help="constant (0.3)")
+    add(
+        "--learning-rate",
+        type=positive_number,
+        help="constant (0.3; with --method model 0.001)",
+    )
     add("--step-offset", type=int, help="of Adafactor's step (0)")
     add("--dropout-rate", type=probability, help="while training (0)")
     add(
@@ -69,6 +78,8 @@ def run(options: argparse.Namespace) -> None:
     from keras_prompt.cli.quiet import import_tensorflow
     from keras_prompt.models.t5.presets import find_checkpoint
 
+    if options.method == "model":
+        _refuse_prompt_options(options)
     tasks.get(options.task)  # both before TensorFlow takes its seconds
     find_checkpoint(options.preset)
     import_tensorflow()
@@ -95,5 +106,15 @@ def run(options: argparse.Namespace) -> None:
     print(
         f"{result.task}: score {result.score:.1f} at step "
         f"{result.best_step:,} (majority {majority}; the split that chose "
-        f"the prompt) · {result.prompt} · {result.prompt_bytes:,} bytes"
+        f"the {result.method}) · {result.folder} · {result.folder_bytes:,} "
+        "bytes"
     )
+
+
+def _refuse_prompt_options(options: argparse.Namespace) -> None:
+    for name in ("prompt_length", "initial_prompt"):
+        if getattr(options, name) is not None:
+            raise ValueError(
+                f"--{name.replace('_', '-')} is of prompt tuning; there is no "
+                "prompt with --method model."
+            )

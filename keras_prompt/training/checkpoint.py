@@ -1,4 +1,4 @@
-"""Saves all a prompt's training needs to go on, and nothing of the base."""
+"""Saves all a tuning run needs to go on, and nothing that is frozen."""
 
 import dataclasses
 import json
@@ -26,7 +26,7 @@ class _State:
 
     Attributes:
         shapes: of the arrays; safetensors has none of rank 0.
-        base: fingerprint of the frozen model.
+        base: fingerprint of the model before any training.
         epochs: that are done.
         run: settings that must be equal for the run to go on.
         best: score, and optimizer steps behind it, of each best prompt that
@@ -43,8 +43,8 @@ class _State:
 class PromptCheckpoint(keras.callbacks.Callback):
     """Saves prompt, optimizer slots, step, data position and best prompt.
 
-    `fit` restores what the folder holds before it starts: a run
-    that was killed goes on where it was saved and ends with the same prompt,
+    In model tuning all weights of the model take the prompt's place. `fit`
+    restores what the folder holds before it starts: a run that was killed goes on where it was saved and ends with the same prompt,
     bit for bit, as one that was not. That takes a dataset of `make_dataset`,
     whose position can be set; with any other data, whole epochs are restored.
 
@@ -132,7 +132,7 @@ class PromptCheckpoint(keras.callbacks.Callback):
         best = {name: stored.pop(f"{_BEST}{name}", None) for name in state.best}
         shapes = {name: v.numpy().shape for name, v in variables.items()}
         found = {n: tuple(s) for n, s in state.shapes.items()}
-        if shapes != found or state.base != model.backbone.fingerprint():
+        if shapes != found or state.base != model.base_fingerprint():
             raise ValueError(
                 f"{self.path} is a checkpoint of another base, prompt length "
                 "or optimizer. Choose another directory."
@@ -157,7 +157,7 @@ class PromptCheckpoint(keras.callbacks.Callback):
         best = model.best_prompts
         stored |= {f"{_BEST}{name}": b.prompt for name, b in best.items()}
         if self._base is None:
-            self._base = model.backbone.fingerprint()
+            self._base = model.base_fingerprint()
         state = _State(
             shapes={name: array.shape for name, array in arrays.items()},
             base=self._base,
@@ -220,8 +220,8 @@ def _run_settings(
 
 
 def _variables(model: PromptedT5) -> dict[str, keras.Variable]:
-    """By name: the prompts, the optimizer's, and the seeds of dropout."""
-    variables = dict(model.prompt_weights)
+    """By name: what learns, the optimizer's, and the seeds of dropout."""
+    variables = dict(model.tuned_weights)
     optimizer = model.optimizer
     for variable in optimizer.variables:
         name = variable.path.removeprefix(f"{optimizer.name}/")

@@ -1,4 +1,4 @@
-"""What a prompt-tuning run is asked to do; defaults are the paper's."""
+"""What a tuning run is asked to do; defaults are the paper's."""
 
 import dataclasses
 import json
@@ -29,6 +29,7 @@ _POSITIVE = (
     "input_length",
     "target_length",
 )
+_LEARNING_RATES = {"prompt": 0.3, "model": 0.001}
 _TEXT = "from_text:"
 # A longer run continues a shorter one; where things lie, and how often a run
 # is saved, changes nothing it computes.
@@ -43,6 +44,8 @@ class TuneConfig:
         task: name of a registered task.
         preset: model name or checkpoint folder.
         output: folder of the run.
+        method: "prompt", or "model", the paper's baseline: every weight of
+            the T5 learns, and there is no prompt.
         prompt_length: P; 100 in the paper.
         initial_prompt: "class_labels", "sampled_vocab", "random_uniform",
             "from_text:" and the text, or the path of a prompt in any format
@@ -52,7 +55,8 @@ class TuneConfig:
         evaluate_every: steps between evaluations; 1,000 in its code.
         checkpoint_every: steps between checkpoints.
         batch_size: rows a step; 32 in the paper.
-        learning_rate: constant; 0.3 in the paper.
+        learning_rate: constant; in the paper 0.3 for prompts and, times each
+            weight's root mean square, 0.001 for models, which none takes.
         step_offset: of `Adafactor`; not positive.
         input_length: longer inputs are cut, EOS kept; 512 in the paper.
         target_length: longer targets are refused.
@@ -61,7 +65,8 @@ class TuneConfig:
         answer_by: of `TaskEvaluator`, "generate" or "rank".
         evaluation_limit: rows of the validation split to evaluate on.
         split: to evaluate on.
-        dtype: of the model.
+        dtype: of the model; not "bfloat16" in model tuning, whose small
+            steps it would lose.
         seed: of the initial prompt and of the data's order.
         data_dir: where TensorFlow Datasets keeps its files.
     """
@@ -69,13 +74,14 @@ class TuneConfig:
     task: str
     preset: str
     output: str
+    method: str = "prompt"
     prompt_length: int = 100
     initial_prompt: str = "class_labels"
     steps: int = 30_000
     evaluate_every: int = 1000
     checkpoint_every: int = 100
     batch_size: int = 32
-    learning_rate: float = 0.3
+    learning_rate: float | None = None
     step_offset: int = 0
     input_length: int = 512
     target_length: int = 16
@@ -95,9 +101,17 @@ class TuneConfig:
                     f"`{field}` must be a positive integer. "
                     f"Received: {field}={value!r}"
                 )
+        lookup("method", self.method, _LEARNING_RATES)
+        if self.learning_rate is None:
+            rate = _LEARNING_RATES[self.method]
+            object.__setattr__(self, "learning_rate", rate)
         limit = self.evaluation_limit
         rules = {
-            "learning_rate": (self.learning_rate > 0, "must be positive"),
+            "learning_rate": (self.rate > 0, "must be positive"),
+            "dtype": (
+                self.method == "prompt" or self.dtype != "bfloat16",
+                "must be 'float32' or 'mixed_bfloat16' in model tuning",
+            ),
             "dropout_rate": (
                 0 <= self.dropout_rate < 1,
                 "must be at least 0 and below 1",
@@ -127,6 +141,11 @@ class TuneConfig:
                     f"`{field}` {rule}. "
                     f"Received: {field}={getattr(self, field)!r}"
                 )
+
+    @property
+    def rate(self) -> float:
+        """`learning_rate`, given or the method's own."""
+        return float(self.learning_rate or 0)
 
     def make_initial_prompt(
         self, labels: Sequence[str]

@@ -7,8 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
 from keras_prompt.models.prompted_t5 import BestPrompt
+from keras_prompt.models.text_t5 import TextT5
 from keras_prompt.tasks.task import Example, Task, is_labelled
 from keras_prompt.types import FloatArray
 
@@ -25,7 +25,7 @@ class Evaluation:
         majority: the same metrics of always giving the most frequent target;
             empty where a task's outputs are free text.
         illegal_share: of outputs that are no label of a closed task, 0 to 1.
-        prompt_rms: root mean square of the prompt.
+        prompt_rms: root mean square of the prompt; none without a prompt.
         outputs: one a row.
     """
 
@@ -33,7 +33,7 @@ class Evaluation:
     metrics: dict[str, float]
     majority: dict[str, float]
     illegal_share: float
-    prompt_rms: float
+    prompt_rms: float | None
     outputs: list[str]
 
     def line(self) -> str:
@@ -43,12 +43,13 @@ class Evaluation:
             values = self.majority.values()
             parts.append("majority " + "/".join(f"{v:.1f}" for v in values))
             parts.append(f"no label {100 * self.illegal_share:.1f} %")
-        parts.append(f"prompt rms {self.prompt_rms:.3g}")
+        if self.prompt_rms is not None:
+            parts.append(f"prompt rms {self.prompt_rms:.3g}")
         return " · ".join(parts)
 
 
 def evaluate_examples(
-    model: PromptTunedT5,
+    model: TextT5,
     task: Task,
     examples: list[Example],
     *,
@@ -61,7 +62,7 @@ def evaluate_examples(
     """Runs a model over text-to-text rows and scores its outputs.
 
     Args:
-        model: with its prompt.
+        model: with its prompt, or without one.
         task: gives metrics and legal outputs.
         examples: rows of `task.examples`.
         answer_by: "generate" writes greedily and compares text, as the paper
@@ -91,14 +92,16 @@ def evaluate_examples(
             )
             outputs += [task.labels[best] for best in scores.argmax(axis=1)]
         progress(len(batch))
-    return judge(task, examples, outputs, model.prompt.embeddings.numpy())
+    prompts = list(model.prompt_weights.values())
+    prompt = prompts[0].numpy() if prompts else None
+    return judge(task, examples, outputs, prompt)
 
 
 def judge(
     task: Task,
     examples: list[Example],
     outputs: list[str],
-    prompt: FloatArray,
+    prompt: FloatArray | None,
 ) -> Evaluation:
     """Scores a model's outputs, one for each row.
 
@@ -106,7 +109,7 @@ def judge(
         task: gives metrics and legal outputs.
         examples: rows of `task.examples`.
         outputs: in the same order.
-        prompt: float32 (P, D), behind the outputs.
+        prompt: float32 (P, D), behind the outputs, if there is one.
     """
     metrics = task.evaluate(outputs, examples)
     return Evaluation(
@@ -116,7 +119,9 @@ def judge(
         illegal_share=float(np.mean([o not in task.labels for o in outputs]))
         if task.closed
         else 0.0,
-        prompt_rms=float(np.sqrt(np.mean(np.square(prompt)))),
+        prompt_rms=None
+        if prompt is None
+        else float(np.sqrt(np.mean(np.square(prompt)))),
         outputs=outputs,
     )
 
@@ -153,7 +158,7 @@ def check_counts(**values: int | None) -> None:
 
 
 class TaskEvaluator(keras.callbacks.Callback):
-    """Evaluates as the paper does and leaves the best prompt in `model.best`.
+    """Evaluates as the paper does and leaves the best in `model.best`.
 
     The score that chooses the prompt is the one that is reported, as in the
     paper; on a small split that flatters it. Keras' logs get each metric as
@@ -206,7 +211,7 @@ class TaskEvaluator(keras.callbacks.Callback):
         }
 
     def evaluate(self) -> Evaluation:
-        """Evaluates now, and keeps the prompt if it is the best so far."""
+        """Evaluates now, and keeps what learns if it is the best so far."""
         model = self.model
         found = evaluate_examples(
             model, self.task, self.examples, **self._options
@@ -214,8 +219,10 @@ class TaskEvaluator(keras.callbacks.Callback):
         self.last = found
         step = int(model.optimizer.iterations.numpy())
         if model.best is None or found.score > model.best.score:
-            prompt = model.prompt.embeddings.numpy().copy()
-            model.best = BestPrompt(found.score, step, prompt)
+            for name, weight in model.tuned_weights.items():
+                value = weight.numpy().copy()
+                best = BestPrompt(found.score, step, value)
+                model.best_prompts[name] = best
         if self.verbose:
             print(f"step {step:,} · {self.task.name} · {found.line()}")
         return found
@@ -239,4 +246,5 @@ class TaskEvaluator(keras.callbacks.Callback):
             if self.last.majority:
                 logs["val_majority"] = self.task.score(self.last.majority)
             logs["val_illegal_share"] = self.last.illegal_share
-            logs["prompt_rms"] = self.last.prompt_rms
+            if self.last.prompt_rms is not None:
+                logs["prompt_rms"] = self.last.prompt_rms

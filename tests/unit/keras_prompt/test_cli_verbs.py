@@ -78,7 +78,7 @@ def test_a_tuned_prompt_can_be_evaluated_exported_and_inspected(
     assert result["steps"] == 2
     assert result["majority"] == {"accuracy": pytest.approx(200 / 3)}
 
-    model = ("--prompt", result["prompt"], "--preset", preset)
+    model = ("--prompt", result["folder"], "--preset", preset)
     code, out, _ = run(
         capsys, "evaluate", *model, "--answer-by", "rank", "--json"
     )
@@ -104,7 +104,7 @@ def test_a_tuned_prompt_can_be_evaluated_exported_and_inspected(
     # The same command again has nothing left to do and says the same, but
     # for a SavedModel's own ids, which take a byte more or less.
     again = json.loads(run(capsys, *tune, "--json")[1])
-    assert again | {"prompt_bytes": 0} == result | {"prompt_bytes": 0}
+    assert again | {"folder_bytes": 0} == result | {"folder_bytes": 0}
 
 
 def test_an_ensemble_prints_each_prompt_average_best_and_votes(
@@ -146,7 +146,7 @@ def test_an_ensemble_prints_each_prompt_average_best_and_votes(
 
 
 def test_a_limit_takes_rows_from_the_front(capsys, tune, preset):
-    prompt = json.loads(run(capsys, *tune, "--json")[1])["prompt"]
+    prompt = json.loads(run(capsys, *tune, "--json")[1])["folder"]
     arguments = ("--prompt", prompt, "--preset", preset, "--limit", "1")
     found = json.loads(run(capsys, "evaluate", *arguments, "--json")[1])
     assert found["rows"] == 1
@@ -166,7 +166,7 @@ def test_predict_reads_lines_and_refuses_none(
 ):
     import io
 
-    prompt = json.loads(run(capsys, *tune, "--json")[1])["prompt"]
+    prompt = json.loads(run(capsys, *tune, "--json")[1])["folder"]
     model = ("predict", "--prompt", prompt, "--preset", preset)
     monkeypatch.setattr("sys.stdin", io.StringIO("one film\ntwo films\n"))
     code, out, _ = run(capsys, *model, "--answer-by", "rank", "--json")

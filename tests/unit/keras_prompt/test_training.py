@@ -142,13 +142,13 @@ def test_tune_writes_a_run_and_resumes_it(config, tmp_path):
     assert result.steps == whole.steps == 6
     assert result.score == whole.score
     np.testing.assert_array_equal(
-        read_prompt(result.prompt).prompt, read_prompt(whole.prompt).prompt
+        read_prompt(result.folder).prompt, read_prompt(whole.folder).prompt
     )
     folder = tmp_path / "run"
     with (folder / "history.csv").open(newline="") as file:
         assert [r["step"] for r in csv.DictReader(file)] == ["3", "6"]
     assert json.loads((folder / "result.json").read_text())["steps"] == 6
-    card = read_prompt(result.prompt).card
+    card = read_prompt(result.folder).card
     assert (card.task, card.score) == ("toy", result.score)
     assert card.label_words == ("negative", "positive")
 

@@ -1,0 +1,86 @@
+"""A T5 that answers texts of one task: it writes, scores and ranks.
+
+Letters: B batch, L labels.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_prompt.models.prompted_t5 import BestPrompt, PromptedT5
+from keras_prompt.models.text_batches import pad_rows, text_batches
+from keras_prompt.types import FloatArray
+
+
+class TextT5(PromptedT5):
+    """What `PromptTunedT5` and `PlainT5` share: texts in, answers out."""
+
+    @property
+    def best(self) -> BestPrompt | None:
+        """What `TaskEvaluator` found best so far, or none."""
+        raise NotImplementedError
+
+    def generate(
+        self,
+        texts: Sequence[str],
+        max_length: int = 32,
+        batch_size: int = 32,
+        sampler: Any = "greedy",
+        input_length: int = 512,
+    ) -> list[str]:
+        """Writes an output for every text.
+
+        Args:
+            texts: the inputs.
+            max_length: the most tokens to write, EOS included.
+            batch_size: texts decoded together; changes no result.
+            sampler: "greedy", "beam", "top_k", "top_p", "random", or a
+                `keras_hub.samplers.Sampler`.
+            input_length: longer inputs are cut, EOS kept.
+        """
+        batches = text_batches(texts, self.tokenizer, batch_size, input_length)
+        return self.write(batches, sampler, max_length)
+
+    def score(
+        self,
+        texts: Sequence[str],
+        targets: Sequence[str],
+        batch_size: int = 32,
+        input_length: int = 512,
+    ) -> FloatArray:
+        """The log-likelihood of a target for every text.
+
+        Returns:
+            float32 (B,): log P(target and EOS | prompt, text), summed over
+            tokens, natural logarithm.
+
+        Raises:
+            ValueError: `targets` are not as many as `texts`.
+        """
+        if len(texts) != len(targets):
+            raise ValueError(
+                "`targets` must have one target a text. Received: "
+                f"{len(texts)} texts and {len(targets)} targets"
+            )
+        batches = text_batches(texts, self.tokenizer, batch_size, input_length)
+        rows = pad_rows(self.target_rows(targets))
+        return self.log_likelihoods(batches, rows[:, None])[:, 0]
+
+    def rank(
+        self,
+        texts: Sequence[str],
+        labels: Sequence[str],
+        batch_size: int = 32,
+        input_length: int = 512,
+    ) -> FloatArray:
+        """The log-likelihood of every label for every text.
+
+        Each text is encoded once, whatever the number of labels.
+
+        Returns:
+            float32 (B, L), as `score` gives them.
+        """
+        batches = text_batches(texts, self.tokenizer, batch_size, input_length)
+        ids = pad_rows(self.target_rows(labels))[None]  # (1, L, T)
+        return self.log_likelihoods(batches, np.repeat(ids, len(texts), axis=0))
