@@ -5,7 +5,7 @@ PYTHON ?= $(shell for python in python3.11 python3 python; do \
 	2>/dev/null && echo "$$python" && break; done)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-SOURCES := keras_prompt models tasks tests demo benchmarks
+SOURCES := keras_prompt models tasks tests demo recipes benchmarks
 
 # TensorFlow's and oneDNN's start-up lines; nothing is computed differently.
 export TF_CPP_MIN_LOG_LEVEL := 3
@@ -34,7 +34,9 @@ check: .venv/dev-installed  ## format, lint, types, import directions
 	$(BIN)/python -m ruff format --check $(SOURCES)
 	$(BIN)/python -m ruff check $(SOURCES)
 	$(BIN)/python -m mypy
-	$(BIN)/python -m mypy demo benchmarks
+	$(BIN)/python -m mypy demo
+	$(BIN)/python -m mypy recipes
+	$(BIN)/python -m mypy benchmarks
 	$(BIN)/lint-imports --no-cache
 
 parity: .venv/parity-installed  ## compares with torch, transformers and t5

@@ -115,7 +115,7 @@ def test_inspect_shows_card_size_and_neighbours(
         (["export", "nowhere", "there"], "No run and no prompt at nowhere"),
         (
             ["pretrain", "a.txt", "--vocabulary", "v", "--output", "o"],
-            "No vocabulary at v",
+            "No text file at a.txt",
         ),
         (
             ["adapt", "a.txt", "--base", "b", "--output", "o"],

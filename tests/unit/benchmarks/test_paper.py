@@ -1,0 +1,213 @@
+"""The grid of the paper's figures: what it runs, skips and reports."""
+
+import csv
+import json
+from pathlib import Path
+
+import paper
+import pytest
+from paper_grid import Cell, read_grid
+
+from keras_prompt import tasks
+from keras_prompt.models.checkpoints import hugging_face
+from keras_prompt.tasks.sources import RowsSource
+from keras_prompt.tasks.task import Task
+
+GRID = """
+seeds = [0, 1]
+
+[settings]
+size = "tiny"
+adaptation = 100
+method = "prompt"
+prompt_length = 2
+initial_prompt = "class_labels"
+sentinel = false
+
+[tune]
+steps = 2
+evaluate_every = 1
+batch_size = 4
+input_length = 16
+target_length = 12
+answer_by = "rank"
+
+[models.tiny]
+100 = "tiny"
+
+[tasks.films]
+tune = { input_length = 12 }
+
+[figures.method]
+title = "Prompt or nothing"
+x = { size = ["tiny"] }
+lines."prompt tuning" = {}
+lines."zero-shot" = { method = "zero-shot" }
+"""
+
+
+@pytest.fixture(autouse=True)
+def _keep_stderr(monkeypatch):
+    """The quiet import would turn pytest's own streams away."""
+    monkeypatch.setattr(paper, "import_tensorflow", lambda: None)
+
+
+@pytest.fixture
+def arguments(tmp_path, tiny_model, monkeypatch):
+    """Of two cells and one more seed, on a model of two layers."""
+    rows = [
+        {
+            "inputs": f"the film is {'wonderful' if i % 3 else 'dull'} {i}",
+            "targets": "positive" if i % 3 else "negative",
+        }
+        for i in range(12)
+    ]
+    source = RowsSource({"train": rows, "validation": rows[:6]})
+    films = Task("films", source, labels=("negative", "positive"))
+    monkeypatch.setattr(tasks, "_registered", {"films": films})
+    backbone = tiny_model.backbone
+    hugging_face.write(
+        tmp_path / "models" / "tiny",
+        backbone.config,
+        lambda name: backbone.weight(name).numpy(),
+        tiny_model.tokenizer.model_proto,
+    )
+    (tmp_path / "grid.toml").write_text(GRID)
+    return [
+        *("--grid", str(tmp_path / "grid.toml")),
+        *("--models", str(tmp_path / "models")),
+        *("--output", str(tmp_path / "out")),
+    ]
+
+
+def rows_of(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_grid_runs_once_and_reports(arguments, tmp_path, capsys):
+    paper.main(arguments)
+    assert "3 cells, 3 of them to run" in capsys.readouterr().out
+    rows = rows_of(tmp_path / "out" / "results.csv")
+    # Zero-shot has no chance in it, so no second seed.
+    assert [(row["method"], row["seed"]) for row in rows] == [
+        ("prompt", "0"),
+        ("zero-shot", "0"),
+        ("prompt", "1"),
+    ]
+    assert {row["majority"][:7] for row in rows} == {"66.6666"}
+    scores = [float(row["score"]) for row in rows if row["method"] == "prompt"]
+    tables = (tmp_path / "out" / "tables.md").read_text()
+    mean = sum(scores) / 2
+    assert f"| tiny | {mean:.1f} ± " in tables
+    assert "films, majority class 66.7:" in tables
+
+    results = {
+        path: path.stat().st_mtime_ns
+        for path in (tmp_path / "out").rglob("result.json")
+    }
+    assert len(results) == 3
+    paper.main(arguments)
+    assert "3 cells, 0 of them to run" in capsys.readouterr().out
+    assert results == {path: path.stat().st_mtime_ns for path in results}
+
+
+def test_each_prompt_s_cell_is_a_run_of_tune(arguments, tmp_path):
+    paper.main([*arguments, "method"])
+    folder = tmp_path / "out/films/tiny-100/prompt-2-class_labels/1"
+    config = json.loads((folder / "config.json").read_text())
+    assert (config["seed"], config["input_length"]) == (1, 12)
+    assert (folder / "prompt" / "prompt.json").is_file()
+
+
+def test_an_interrupt_loses_nothing_that_finished(
+    arguments, tmp_path, monkeypatch, capsys
+):
+    import paper_runs
+
+    run = paper_runs.run
+
+    def stop_at_the_second(grid, cell, place):
+        if cell.method == "zero-shot":
+            raise KeyboardInterrupt
+        run(grid, cell, place)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(paper_runs, "run", stop_at_the_second)
+        with pytest.raises(KeyboardInterrupt):
+            paper.main(arguments)
+    assert len(rows_of(tmp_path / "out" / "results.csv")) == 1
+    capsys.readouterr()
+    paper.main(arguments)
+    assert "3 cells, 2 of them to run" in capsys.readouterr().out
+
+
+def test_a_figure_is_drawn_of_what_has_finished(arguments, tmp_path):
+    pytest.importorskip("matplotlib")
+    paper.main(arguments)
+    image = (tmp_path / "out" / "method.png").read_bytes()
+    assert image.startswith(b"\x89PNG")
+
+
+def test_a_report_alone_runs_nothing(arguments, tmp_path, capsys):
+    paper.main([*arguments, "--report"])
+    assert rows_of(tmp_path / "out" / "results.csv") == []
+    assert not list((tmp_path / "out").rglob("config.json"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[models.tiny]\n100", "[models.tiny]\n50", "it has no '100'"),
+        ('method = "zero-shot"', 'method = "none"', "`method` must be one of"),
+        ('initial_prompt = "class_labels"\n', "", "initial_prompt"),
+        ("seeds = [0, 1]", "seeds = [", "is no grid"),
+    ],
+)
+def test_a_grid_that_cannot_be_run_is_refused(
+    arguments, tmp_path, old, new, message
+):
+    assert old in GRID
+    (tmp_path / "grid.toml").write_text(GRID.replace(old, new))
+    with pytest.raises(ValueError, match=message):
+        paper.main(arguments)
+
+
+def test_unknown_names_and_absent_models_are_refused_before_any_run(
+    arguments, tmp_path
+):
+    with pytest.raises(ValueError, match="Did you mean 'method'"):
+        paper.main([*arguments, "methods"])
+    with pytest.raises(ValueError, match="Did you mean 'films'"):
+        paper.main([*arguments, "--task", "film"])
+    grid = GRID.replace('100 = "tiny"', '100 = "absent/folder"')
+    (tmp_path / "grid.toml").write_text(grid)
+    with pytest.raises(FileNotFoundError, match="absent/folder"):
+        paper.main(arguments)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_committed_grid_has_the_paper_s_figures():
+    grid = read_grid(Path(paper.__file__).with_name("grid.toml"))
+    assert list(grid.figures) == [
+        "method",
+        "length",
+        "initial_prompt",
+        "objective",
+        "adaptation",
+    ]
+    assert grid.figures["length"].values == [1, 5, 20, 100, 150]
+    assert grid.figures["adaptation"].values == [0, 10, 50, 100]
+    assert grid.seeds == [0, 1, 2]
+    known = {*tasks.names(), "plot_or_review"}
+    assert set(grid.tasks) <= known
+    # Figures share cells: the paper's default setting is in all five.
+    default = Cell(
+        "glue/sst2", "nano", 100, "prompt", 20, "class_labels", False, 0
+    )
+    shared = [
+        name
+        for name in grid.figures
+        if default in grid.all_cells([name], ["glue/sst2"])
+    ]
+    assert shared == list(grid.figures)

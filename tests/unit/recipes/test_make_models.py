@@ -1,0 +1,97 @@
+"""The recipe of the small models, on sizes that take seconds."""
+
+import json
+import math
+import tomllib
+from pathlib import Path
+
+import make_models
+import pytest
+
+from keras_prompt.models.checkpoints import hugging_face
+from keras_prompt.models.t5.config import T5Config
+from keras_prompt.models.t5.presets import PRESETS
+from keras_prompt.models.t5.variables import weight_table
+
+RECIPE = tomllib.loads(
+    Path(make_models.__file__).with_name("small_models.toml").read_text()
+)
+SIZES = {k for k in T5Config.__dataclass_fields__ if k != "vocab_size"}
+
+
+def config(name):
+    size = RECIPE["sizes"][name]
+    fields = {k: v for k, v in size.items() if k in SIZES}
+    return T5Config(vocab_size=8128, **fields)
+
+
+def parameters(name):
+    shapes = weight_table(config(name)).values()
+    return sum(math.prod(n for _, n in shape) for shape in shapes)
+
+
+def test_sizes_are_what_the_recipe_says_and_fit_in_the_package():
+    found = {name: parameters(name) for name in RECIPE["sizes"]}
+    assert found == {"pico": 1_393_792, "nano": 6_073_536, "micro": 9_212_160}
+    assert config("nano") == PRESETS["t5_1_1_nano_lm"].config
+    in_bytes = [2 * count for count in found.values()]  # bfloat16
+    assert max(in_bytes) < 20e6
+    assert sum(in_bytes) < 40e6
+
+
+def test_every_step_count_can_be_run():
+    for size in RECIPE["sizes"].values():
+        assert (
+            size["pretrain_steps"] % RECIPE["pretrain"]["evaluate_every"] == 0
+        )
+        for percent in RECIPE["adapt"]["percent"]:
+            steps = size["adapt_steps"] * percent / 100
+            assert steps % RECIPE["adapt"]["evaluate_every"] == 0
+
+
+@pytest.mark.slow
+def test_a_size_is_made_of_text_with_each_length_of_adaptation(tmp_path):
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text(
+        "\n\n".join(f"the film {i} is a delight " * 20 for i in range(300))
+    )
+    small = {
+        "batch_size": 2,
+        "input_length": 32,
+        "evaluate_every": 1,
+        "dtype": "float32",
+    }
+    recipe = {
+        "vocabulary": 25,
+        "pretrain": small,
+        "adapt": small | {"percent": [50, 100], "learning_rate": 0.001},
+    }
+    size = {
+        **dict.fromkeys(("d_model", "d_kv", "d_ff"), 8),
+        "num_heads": 1,
+        "num_encoder_layers": 1,
+        "num_decoder_layers": 1,
+        "pretrain_steps": 2,
+        "adapt_steps": 2,
+    }
+    output = tmp_path / "models"
+    arguments = (recipe, size, [str(corpus)], output, "tiny")
+    make_models.make(*arguments)
+    embeddings = {}
+    for percent, steps in ((0, 2), (50, 1), (100, 2)):
+        folder = output / "tiny" / str(percent)
+        card = json.loads((folder / "training.json").read_text())
+        assert card["steps"] == steps
+        weight = hugging_face.read(folder).weights("shared/embedding")
+        embeddings[percent] = weight.tobytes()
+    assert len(set(embeddings.values())) == 3
+    # Again, it has nothing left to do.
+    make_models.make(*arguments)
+    weight = hugging_face.read(output / "tiny" / "100")
+    assert weight.weights("shared/embedding").tobytes() == embeddings[100]
+
+
+def test_a_misspelt_size_is_named(tmp_path):
+    with pytest.raises(ValueError, match="Did you mean 'nano'"):
+        make_models.main(["nanno", "text.txt", "--output", str(tmp_path / "o")])
+    assert not (tmp_path / "o").exists()
