@@ -13,6 +13,7 @@ _HOMES = {
     "Adafactor": "keras_prompt.optimizers",
     "BankEvaluator": "keras_prompt.training.bank_evaluator",
     "MeshT5Backbone": "keras_prompt.models.t5.backbone",
+    "PlainT5": "keras_prompt.models.plain_t5",
     "PromptBank": "keras_prompt.layers.prompt_bank",
     "PromptBankT5": "keras_prompt.models.prompt_bank_t5",
     "PromptCheckpoint": "keras_prompt.training.checkpoint",

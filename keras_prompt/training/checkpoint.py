@@ -44,9 +44,10 @@ class PromptCheckpoint(keras.callbacks.Callback):
     """Saves prompt, optimizer slots, step, data position and best prompt.
 
     In model tuning all weights of the model take the prompt's place. `fit`
-    restores what the folder holds before it starts: a run that was killed goes on where it was saved and ends with the same prompt,
-    bit for bit, as one that was not. That takes a dataset of `make_dataset`,
-    whose position can be set; with any other data, whole epochs are restored.
+    restores what the folder holds before it starts: a run that was killed
+    goes on where it was saved and ends with the same prompt, bit for bit, as
+    one that was not. That takes a dataset of `make_dataset`, whose position
+    can be set; with any other data, whole epochs are restored.
 
     Args:
         directory: of the run; made if absent.

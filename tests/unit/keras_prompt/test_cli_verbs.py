@@ -115,7 +115,7 @@ def test_an_ensemble_prints_each_prompt_average_best_and_votes(
         output = str(tmp_path / f"run{seed}")
         extra = ("--output", output, "--seed", seed, "--json")
         result = json.loads(run(capsys, *tune, *extra)[1])
-        prompts.append(result["prompt"])
+        prompts.append(result["folder"])
     ensemble = ("evaluate", "--ensemble", *prompts, "--preset", preset)
     code, out, _ = run(capsys, *ensemble, "--answer-by", "rank", "--json")
     assert code == 0
