@@ -8,6 +8,25 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+Logs = dict[str, Any]
+
+
+class _MeanOverReplicas(keras.metrics.Mean):
+    """A mean over batches of losses that are a mean over replicas.
+
+    Keras weights each replica's loss by its rows. `TokenCrossentropy` has
+    weighted it by its tokens already, so that only the batch's rows may
+    count; the two differ where a last batch leaves replicas without rows.
+    """
+
+    def update_state(self, values: Any, sample_weight: Any = None) -> None:
+        replica = tf.distribute.get_replica_context()
+        if replica is not None and sample_weight is not None:
+            sample_weight = replica.all_reduce(
+                tf.distribute.ReduceOp.MEAN, tf.cast(sample_weight, tf.float32)
+            )
+        super().update_state(values, sample_weight)
+
 
 class StrategyModel(keras.Model):
     """A model that trains alike with and without a strategy.
@@ -31,6 +50,8 @@ class StrategyModel(keras.Model):
                 "Leave it out: a TPU compiles every step by itself."
             )
         super().compile(*args, jit_compile=jit_compile, **kwargs)
+        if replicas > 1:
+            self._loss_tracker = _MeanOverReplicas(name="loss")
 
     def check_epoch(self, steps_per_epoch: int | None) -> None:
         """Refuses epochs that end within an execution of several steps.
@@ -72,56 +93,56 @@ class StrategyModel(keras.Model):
             self._post_build()
 
     def make_train_function(self, force: bool = False) -> None:
-        """Runs several steps in one call where `compile` asks for it.
+        """As many steps in one call as `compile` asks for.
 
-        Keras' own loop carries optionals through branches, and under
-        MirroredStrategy TensorFlow fails to run it for any model.
+        Keras' own loop over steps carries optionals through branches, which
+        TensorFlow fails to run under MirroredStrategy for any model; and it
+        averages the workers' logs along an axis that scalars do not have.
         """
-        steps = self.steps_per_execution
-        if self._distribute_strategy is None or steps == 1:
+        if self._distribute_strategy is None:
             super().make_train_function(force)
         elif self.train_function is None or force:
-            one_step = functools.partial(self._one_step, self.train_step)
-
-            def several_steps(iterator: Any) -> dict[str, Any]:
-                _, logs = tf.while_loop(
-                    lambda step, _: step < steps,
-                    lambda step, _: (step + 1, one_step(iterator)),
-                    (tf.constant(1), one_step(iterator)),
-                )
-                return logs
-
-            self.train_function = tf.function(
-                several_steps, reduce_retracing=True, autograph=False
-            )
+            self.train_function = self._traced(self._train_steps)
 
     def make_test_function(self, force: bool = False) -> None:
         """The same for `evaluate`, whose last execution may be short."""
-        steps = self.steps_per_execution
-        if self._distribute_strategy is None or steps == 1:
+        if self._distribute_strategy is None:
             super().make_test_function(force)
         elif self.test_function is None or force:
-            one_step = tf.function(
-                functools.partial(self._one_step, self.test_step),
-                reduce_retracing=True,
-                autograph=False,
+            one_step = self._traced(
+                functools.partial(self._one_step, self.test_step)
             )
+            more = self.steps_per_execution - 1
 
-            def up_to_several_steps(iterator: Any) -> dict[str, Any]:
+            def up_to_several_steps(iterator: Any) -> Logs:
                 logs = one_step(iterator)
                 with contextlib.suppress(tf.errors.OutOfRangeError):
-                    for _ in range(steps - 1):
+                    for _ in range(more):
                         logs = one_step(iterator)
                 return logs
 
             self.test_function = up_to_several_steps
 
-    def _one_step(
-        self, step: Callable[[Any], dict[str, Any]], iterator: Any
-    ) -> dict[str, Any]:
+    def _train_steps(self, iterator: Any) -> Logs:
+        one_step = functools.partial(self._one_step, self.train_step)
+        if self.steps_per_execution == 1:
+            return one_step(iterator)
+        _, logs = tf.while_loop(
+            lambda step, _: step < self.steps_per_execution,
+            lambda step, _: (step + 1, one_step(iterator)),
+            (tf.constant(1), one_step(iterator)),
+        )
+        return logs
+
+    def _one_step(self, step: Callable[[Any], Logs], iterator: Any) -> Logs:
         strategy = self.distribute_strategy
         logs = strategy.run(step, args=(iterator.get_next(),))
         return {
             name: strategy.reduce("MEAN", value, axis=None)
             for name, value in logs.items()
         }
+
+    def _traced(self, function: Callable[[Any], Logs]) -> Callable[[Any], Logs]:
+        if self.run_eagerly:
+            return function
+        return tf.function(function, reduce_retracing=True, autograph=False)

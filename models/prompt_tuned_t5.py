@@ -65,6 +65,7 @@ class PromptTunedT5(TextT5):
         dropout_rate: float = 0.0,
         mesh_shape: str = "",
         layout: str = "",
+        rematerialize: bool = False,
     ) -> "PromptTunedT5":
         """Loads a T5 and puts a random prompt before it.
 
@@ -78,6 +79,8 @@ class PromptTunedT5(TextT5):
             mesh_shape: axes along which devices stand, "batch:2;model:2".
             layout: which dimension is cut along which axis,
                 "batch:batch;heads:model;d_ff:model;vocab:model".
+            rematerialize: computes the largest activations twice instead of
+                keeping them for the gradient.
 
         Raises:
             ValueError: an unknown preset, a checkpoint that does not fit, or
@@ -94,6 +97,7 @@ class PromptTunedT5(TextT5):
             dropout_rate=dropout_rate,
             mesh_shape=mesh_shape,
             layout=layout,
+            rematerialize=rematerialize,
         )
         return cls(backbone, tokenizer, prompt_length)
 

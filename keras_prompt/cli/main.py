@@ -19,6 +19,7 @@ _VERBS = {
     "inspect": "show a prompt's card and nearest words",
     "tasks": "list tasks, show one, or prepare its data from local files",
     "models": "list models, or show one",
+    "plan": "say which mesh fits a model, and what each device holds",
     "pretrain": "make a T5 from plain text",
     "adapt": "LM-adapt a T5, so that it takes prompts",
 }

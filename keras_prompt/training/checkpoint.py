@@ -48,6 +48,7 @@ class PromptCheckpoint(keras.callbacks.Callback):
     goes on where it was saved and ends with the same prompt, bit for bit, as
     one that was not. That takes a dataset of `make_dataset`, whose position
     can be set; with any other data, whole epochs are restored.
+    Several workers need one directory that all of them see.
 
     Args:
         directory: of the run; made if absent.
@@ -149,10 +150,15 @@ class PromptCheckpoint(keras.callbacks.Callback):
     def save(self) -> None:
         """Replaces the file in one step; a kill leaves the old or the new.
 
+        Of several workers, which have the same to save, the first does.
+
         Raises:
             OSError: it cannot be written; the old one is unharmed.
         """
         model = self.model
+        cluster = getattr(model.distribute_strategy, "cluster_resolver", None)
+        if cluster is not None and cluster.task_id:
+            return
         arrays = {name: v.numpy() for name, v in _variables(model).items()}
         stored = {n: np.atleast_1d(array) for n, array in arrays.items()}
         best = model.best_prompts

@@ -56,7 +56,10 @@ def attention(
     if position_bias is not None:
         inputs.append(position_bias)
     mixed = slicewise(
-        _attend, inputs, queries.shape.dims, splittable=["batch", "heads"]
+        scope.recomputed(_attend),
+        inputs,
+        queries.shape.dims,
+        splittable=["batch", "heads"],
     )
     return scope.project(mixed, f"{name}/o")
 

@@ -53,6 +53,9 @@ class MeshT5Backbone(keras.layers.Layer):
         preset: what to call these weights in cards and errors.
         dropout_rate: used in training only. The paper's code trained prompts
             with 0.1 in the frozen stack.
+        rematerialize: whether attention weights and the feed-forward layer's
+            inner activations are computed again for the gradient instead of
+            kept, which takes less memory and more time.
         dtype: "float32", "bfloat16", "mixed_bfloat16" (weights float32,
             activations bfloat16) or "int8" (weights int8 with a scale a
             channel, see `int8`; activations float32; frozen only). Softmax
@@ -87,6 +90,7 @@ class MeshT5Backbone(keras.layers.Layer):
         seed: int = 0,
         preset: str = "random",
         dropout_rate: float = 0.0,
+        rematerialize: bool = False,
         dtype: str = "float32",
         trainable: bool = False,
         mesh_shape: str = "",
@@ -120,6 +124,7 @@ class MeshT5Backbone(keras.layers.Layer):
         self.config = config
         self.preset = preset
         self.dropout_rate = dropout_rate
+        self.rematerialize = rematerialize
         rng = np.random.default_rng(seed)
         self._variables_by_name: dict[str, keras.Variable] = {}
         self._is_int8 = is_int8
@@ -306,10 +311,9 @@ class MeshT5Backbone(keras.layers.Layer):
             self._read_weight,
             compute_dtype=tf.as_dtype(self.compute_dtype),
             is_frozen=not self.trainable,
+            rematerialize=self.rematerialize and training,
             dropout_rate=0.0 if seeds is None else self.dropout_rate,
-            dropout_seed=None
-            if seeds is None
-            else tf.cast(seeds.next(), tf.int32),
+            dropout_seed=None if seeds is None else _next_seed(seeds),
         )
 
     def _read_weight(self, name: str, dtype: tf.DType) -> list[Tensor]:
@@ -317,3 +321,13 @@ class MeshT5Backbone(keras.layers.Layer):
         if variable.dtype == "int8":
             dtype = tf.int8
         return self._lowering.read(variable, dtype)
+
+
+def _next_seed(seeds: keras.random.SeedGenerator) -> Tensor:
+    """Int32 (2,); every replica of a strategy drops other units."""
+    seed = tf.cast(seeds.next(), tf.int32)
+    replica = tf.distribute.get_replica_context()
+    if replica is None or replica.num_replicas_in_sync == 1:
+        return seed
+    number = tf.cast(replica.replica_id_in_sync_group, tf.int32)
+    return seed + tf.stack([number << 16, 0])

@@ -24,7 +24,10 @@ def feed_forward(scope: Scope, x: MeshTensor, name: str) -> MeshTensor:
             for gate in ("wi_0", "wi_1")
         ]
         hidden = slicewise(
-            _gated_gelu, inputs, inputs[0].shape.dims, splittable=_ELEMENTWISE
+            scope.recomputed(_gated_gelu),
+            inputs,
+            inputs[0].shape.dims,
+            splittable=_ELEMENTWISE,
         )
     else:
         hidden = scope.project(x, f"{name}/wi/kernel")

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -26,6 +27,8 @@ class Scope:
             the scales' name.
         compute_dtype: of the activations, and of weights by default.
         is_frozen: whether weights let no gradient through.
+        rematerialize: whether the largest activations are computed a second
+            time for the gradient instead of being kept for it.
         dropout_rate: 0 outside training. The paper's code used 0.1.
         dropout_seed: int32 (2,), which makes the noise reproducible; needed
             when the rate is not 0.
@@ -39,6 +42,7 @@ class Scope:
         *,
         compute_dtype: tf.DType,
         is_frozen: bool,
+        rematerialize: bool = False,
         dropout_rate: float = 0.0,
         dropout_seed: Tensor | None = None,
     ) -> None:
@@ -50,6 +54,7 @@ class Scope:
         self._read_weight = read_weight
         self._compute_dtype = compute_dtype
         self._is_frozen = is_frozen
+        self._rematerialize = rematerialize
         self._dropout_rate = dropout_rate
         self._dropout_seed = dropout_seed
         self._dropout_sites = itertools.count()
@@ -85,6 +90,12 @@ class Scope:
         shared = [d for d in kernel.shape if d in x.shape.dims]
         return mtf.einsum([x, kernel], reduced_dims=shared)
 
+    def recomputed(self, function: Callable[..., Tensor]) -> Any:
+        """A function whose inner tensors need not wait for the gradient."""
+        if not self._rematerialize:
+            return function
+        return tf.recompute_grad(function)
+
     def import_tensor(self, tensor: Tensor, names: Sequence[str]) -> MeshTensor:
         """A TensorFlow tensor enters the graph with named dimensions."""
         entering = self._lowering.enter(tensor, names)
@@ -99,15 +110,18 @@ class Scope:
         return imported
 
     def import_mask(self, mask: Tensor) -> MeshTensor:
-        """A mask of `masks` enters the graph; an axis of 1 broadcasts."""
-        names = ("batch", "length", "memory_length")
-        return self.import_tensor(
-            mask,
-            [
-                f"broadcast_{name}" if size == 1 else name
-                for name, size in zip(names, mask.shape, strict=True)
-            ],
-        )
+        """A mask of `masks` enters the graph; an axis of 1 broadcasts.
+
+        The batch has entered before.
+        """
+        names = ["batch", "length", "memory_length"]
+        rows = self._rows()
+        # One row may be a replica's, of a batch of several.
+        is_one_row = isinstance(rows, int) and rows == 1
+        for axis, size in enumerate(mask.shape):
+            if size == 1 and not (axis == 0 and is_one_row):
+                names[axis] = f"broadcast_{names[axis]}"
+        return self.import_tensor(mask, names)
 
     def dropout(self, x: MeshTensor) -> MeshTensor:
         """Drops units of (batch, length, width), alike at every position.
@@ -146,5 +160,5 @@ class Scope:
         for tensor, imported in self._entered:
             if imported.shape.dims[0].name == "batch":
                 rows = tensor.shape[0]
-                return tf.shape(tensor)[0] if rows is None else rows
+                return tf.shape(tensor)[0] if rows is None else int(rows)
         raise AssertionError("no batch has entered the graph")

@@ -6,11 +6,14 @@ layout may split the heads.
 """
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from keras_prompt.models.t5.config import T5Config
-from keras_prompt.types import FloatArray
+
+if TYPE_CHECKING:  # a plan is made without TensorFlow, which it imports
+    from keras_prompt.types import FloatArray
 
 Dimensions = tuple[tuple[str, int], ...]
 
@@ -79,7 +82,7 @@ def _block_rows(
 
 def initial_weight(
     name: str, dimensions: Dimensions, rng: np.random.Generator
-) -> FloatArray:
+) -> "FloatArray":
     """A random start for pre-training, float32.
 
     Normal with the standard deviations of Mesh TensorFlow's T5: embeddings 1,

@@ -13,7 +13,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import tensorflow as tf
 
-_FULL = "heads:model;d_ff:model;vocab:model"
+FULL = "heads:model;d_ff:model;vocab:model"
 MESHES = {
     f"{mesh} {layout}": (mesh, layout)
     for mesh, layout in (
@@ -22,11 +22,11 @@ MESHES = {
         ("model:2", "vocab:model"),
         ("model:2", "d_model:model"),
         ("rows:2", "batch:rows"),
-        ("model:4", _FULL),
-        ("model:8", _FULL),
-        ("batch:2;model:2", "batch:batch;" + _FULL),
-        ("model:2;rows:4", "batch:rows;" + _FULL),
-        ("width:2;model:2", "d_model:width;" + _FULL),
+        ("model:4", FULL),
+        ("model:8", FULL),
+        ("batch:2;model:2", "batch:batch;" + FULL),
+        ("model:2;rows:4", "batch:rows;" + FULL),
+        ("width:2;model:2", "d_model:width;" + FULL),
         ("rows:2;width:4", "batch:rows;d_model:width"),
     )
 }

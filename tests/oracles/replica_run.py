@@ -1,49 +1,67 @@
-"""The same training on one, two and four replicas, in a process of its own.
+"""The same training on one, two and four replicas, in processes of their own.
 
-`python replica_run.py VOCABULARY` prints one JSON object.
+`python replica_run.py VOCABULARY FOLDER COUNT` prints one JSON object. The
+process of one replica leaves in the folder what the others compare with; a
+process has one strategy, as TensorFlow's collectives do not let go of another.
 """
 
 import json
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 import tensorflow as tf
-from mesh_run import build, devices, difference
+from oracles.mesh_run import FULL, build, devices, difference
 
 STEPS = 20
+# Meshes of replicas by their number.
+MESHES = {
+    1: (),
+    2: (("model:2", FULL),),
+    4: (
+        ("model:4", FULL),
+        ("batch:2;model:2", "batch:batch;" + FULL),
+    ),
+}
 
 
-def dataset(model, batch_size=8, **options):
+def dataset(model, rows, **options):
     """Targets of very unlike lengths, so that replicas have unlike shares."""
     from keras_prompt.tasks.pipeline import make_dataset
     from keras_prompt.tasks.sources import RowsSource
     from keras_prompt.tasks.task import Task
 
-    rows = [
+    examples = [
         {
-            "inputs": f"the film {'is dull ' * (i % 4)}",
+            "inputs": f"the film {'is dull ' * (i % 3)}",
             "targets": "a film " * (1 + 3 * (i % 3)),
         }
-        for i in range(20)
+        for i in range(rows)
     ]
-    task = Task("toy", RowsSource({"train": rows}), closed=False)
+    task = Task("toy", RowsSource({"train": examples}), closed=False)
     return make_dataset(
         task,
         "train",
         model.tokenizer,
-        target_length=32,
-        batch_size=batch_size,
+        input_length=16,
+        target_length=24,
+        batch_size=8,
         **options,
     )
 
 
-def fit(vocabulary, strategy, *, steps_per_execution=1, **options):
+def fit(vocabulary, strategy, mesh=("", ""), steps_per_execution=1):
     from keras_prompt.losses import TokenCrossentropy
     from keras_prompt.optimizers import Adafactor
 
+    static = (
+        {"static_shapes": True, "drop_remainder": True} if any(mesh) else {}
+    )
     with strategy.scope():
-        model = build(vocabulary, **options)
-        data = dataset(model, repeat=True)
+        model = build(vocabulary, *mesh)
+        data = dataset(model, 24, repeat=True, **static)
         model.compile(
             optimizer=Adafactor(0.3),
             loss=TokenCrossentropy(),
@@ -53,30 +71,44 @@ def fit(vocabulary, strategy, *, steps_per_execution=1, **options):
         data, epochs=4, steps_per_epoch=STEPS // 4, verbose=0
     ).history["loss"]
     assert int(model.optimizer.iterations.numpy()) == STEPS
-    return {
+    found = {
         "losses": np.array(losses),
         "prompt": model.prompt.embeddings.numpy(),
-        "evaluated": np.array(model.evaluate(dataset(model), verbose=0)),
+        "evaluated": np.array(
+            model.evaluate(dataset(model, 24, **static), verbose=0)
+        ),
         "predicted": model.predict(
-            dataset(model, static_shapes=True), verbose=0
+            dataset(model, 24, static_shapes=True, drop_remainder=True),
+            verbose=0,
         ),
     }
-
-
-def main(vocabulary):
-    devices(4)
-    expected = fit(vocabulary, tf.distribute.get_strategy())
-    results = {}
-    for count in (1, 2, 4):
-        strategy = tf.distribute.MirroredStrategy(
-            [f"/cpu:{i}" for i in range(count)]
+    if not any(mesh):  # the last batch leaves some replicas without rows
+        found["partial"] = np.array(
+            model.evaluate(dataset(model, 18), verbose=0)
         )
-        found = fit(vocabulary, strategy)
-        results[f"{count}"] = difference(found, expected)
-        print(count, results, file=sys.stderr)
-        if count == 2:
-            found = fit(vocabulary, strategy, steps_per_execution=5)
-            results["2, five steps an execution"] = difference(found, expected)
+    return found
+
+
+def main(vocabulary, folder, count):
+    count = int(count)
+    devices(count)
+    if count == 1:
+        whole = fit(vocabulary, tf.distribute.get_strategy())
+        np.savez(f"{folder}/whole.npz", **whole)
+    with np.load(f"{folder}/whole.npz") as file:
+        expected = dict(file)
+    strategy = tf.distribute.MirroredStrategy(
+        [f"/cpu:{i}" for i in range(count)]
+    )
+    results = {"replicas": difference(fit(vocabulary, strategy), expected)}
+    if count == 2:
+        results["five steps an execution"] = difference(
+            fit(vocabulary, strategy, steps_per_execution=5), expected
+        )
+    del expected["partial"]
+    for mesh in MESHES[count]:
+        found = fit(vocabulary, strategy, mesh)
+        results[" ".join(mesh)] = difference(found, expected)
     print(json.dumps(results))
 
 

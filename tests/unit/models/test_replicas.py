@@ -1,0 +1,72 @@
+"""Training on replicas, whole models and slices, against one device.
+
+`oracles/replica_run.py` runs in processes of its own, which have two or four
+logical devices.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from oracles.replica_run import MESHES
+
+pytestmark = pytest.mark.slow
+_PROGRAM = Path(__file__).parents[2] / "oracles" / "replica_run.py"
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory, tiny_tokenizer):
+    folder = tmp_path_factory.mktemp("replicas")
+    vocabulary = folder / "spiece.model"
+    tiny_tokenizer.save(vocabulary)
+
+    def start(count):
+        return subprocess.Popen(
+            [sys.executable, _PROGRAM, vocabulary, folder, str(count)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def finish(process):
+        output, errors = process.communicate()
+        assert process.returncode == 0, errors
+        return json.loads(output)
+
+    # The others compare with what one leaves behind.
+    results = {1: finish(start(1))}
+    processes = {count: start(count) for count in MESHES if count > 1}
+    return results | {n: finish(process) for n, process in processes.items()}
+
+
+@pytest.mark.parametrize("count", MESHES)
+def test_twenty_steps_on_replicas_are_those_on_one_device(results, count):
+    """Losses, prompt, evaluation and prediction; targets of unlike lengths."""
+    found = results[count]["replicas"]
+    assert set(found) == {
+        "losses",
+        "prompt",
+        "evaluated",
+        "predicted",
+        "partial",
+    }
+    assert max(found.values()) < 1e-5, found
+
+
+def test_several_steps_an_execution_change_nothing(results):
+    found = results[2]["five steps an execution"]
+    assert max(found.values()) < 1e-5, found
+
+
+@pytest.mark.parametrize(
+    ("count", "mesh"),
+    [(count, " ".join(mesh)) for count in MESHES for mesh in MESHES[count]],
+)
+def test_a_model_split_over_replicas_trains_as_on_one_device(
+    results, count, mesh
+):
+    found = results[count][mesh]
+    assert {"losses", "prompt", "evaluated", "predicted"} == set(found)
+    assert max(found.values()) < 1e-5, found
