@@ -86,3 +86,5 @@ def test_workers_one_of_which_is_killed_end_with_the_prompt_of_one(
         np.testing.assert_allclose(
             found, expected, rtol=0, atol=1e-5 * np.abs(expected).max()
         )
+    rows = [np.load(together / f"rows-{index}.npy") for index in (0, 1)]
+    assert sorted(np.concatenate(rows)) == list(range(23))

@@ -52,6 +52,31 @@ def dataset(model, rows, **options):
     )
 
 
+def rows_of_an_epoch(strategy):
+    """The rows that each local replica is given in one pass over 23 rows."""
+    from keras_prompt.tasks.pipeline import make_dataset
+    from keras_prompt.tasks.sources import RowsSource
+    from keras_prompt.tasks.task import Task
+
+    class NumberTokenizer:
+        pad_id, eos_id = 0, 1
+
+        def encode_tensor(self, texts):
+            words = tf.strings.split(texts)
+            numbers = tf.strings.to_number(words.values, tf.int32)
+            return words.with_values(numbers)
+
+    rows = [{"inputs": f"{n + 10}", "targets": "5"} for n in range(23)]
+    task = Task("numbers", RowsSource({"train": rows}), closed=False)
+    data = make_dataset(task, "train", NumberTokenizer(), batch_size=8)
+    found = [[] for _ in strategy.extended.worker_devices]
+    for x, _, _ in strategy.experimental_distribute_dataset(data):
+        parts = strategy.experimental_local_results(x["encoder_token_ids"])
+        for mine, part in zip(found, parts, strict=True):
+            mine += [int(row[0]) - 10 for row in part]
+    return found
+
+
 def fit(vocabulary, strategy, mesh=("", ""), steps_per_execution=1):
     from keras_prompt.losses import TokenCrossentropy
     from keras_prompt.optimizers import Adafactor
@@ -101,6 +126,7 @@ def main(vocabulary, folder, count):
         [f"/cpu:{i}" for i in range(count)]
     )
     results = {"replicas": difference(fit(vocabulary, strategy), expected)}
+    rows = rows_of_an_epoch(strategy)
     if count == 2:
         results["five steps an execution"] = difference(
             fit(vocabulary, strategy, steps_per_execution=5), expected
@@ -109,7 +135,7 @@ def main(vocabulary, folder, count):
     for mesh in MESHES[count]:
         found = fit(vocabulary, strategy, mesh)
         results[" ".join(mesh)] = difference(found, expected)
-    print(json.dumps(results))
+    print(json.dumps({"differences": results, "rows": rows}))
 
 
 if __name__ == "__main__":

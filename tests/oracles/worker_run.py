@@ -1,7 +1,8 @@
 """One of two workers that train together, for processes that are killed.
 
 `python worker_run.py VOCABULARY FOLDER INDEX PORT PORT`; without ports it
-trains alone. What it ends with goes to FOLDER/prompt-INDEX.npy.
+trains alone. What it ends with goes to FOLDER/prompt-INDEX.npy, the rows that
+its replicas saw of an epoch to FOLDER/rows-INDEX.npy.
 """
 
 import json
@@ -26,7 +27,10 @@ def main(vocabulary, folder, index, *ports):
 
     import numpy as np
     from oracles.mesh_run import build
-    from oracles.replica_run import dataset
+    from oracles.replica_run import dataset, rows_of_an_epoch
+
+    rows = rows_of_an_epoch(strategy)
+    np.save(f"{folder}/rows-{index}.npy", np.concatenate(rows))
 
     with strategy.scope():
         model = build(vocabulary)

@@ -4,6 +4,7 @@
 logical devices.
 """
 
+import itertools
 import json
 import subprocess
 import sys
@@ -44,7 +45,7 @@ def results(tmp_path_factory, tiny_tokenizer):
 @pytest.mark.parametrize("count", MESHES)
 def test_twenty_steps_on_replicas_are_those_on_one_device(results, count):
     """Losses, prompt, evaluation and prediction; targets of unlike lengths."""
-    found = results[count]["replicas"]
+    found = results[count]["differences"]["replicas"]
     assert set(found) == {
         "losses",
         "prompt",
@@ -56,7 +57,7 @@ def test_twenty_steps_on_replicas_are_those_on_one_device(results, count):
 
 
 def test_several_steps_an_execution_change_nothing(results):
-    found = results[2]["five steps an execution"]
+    found = results[2]["differences"]["five steps an execution"]
     assert max(found.values()) < 1e-5, found
 
 
@@ -67,6 +68,15 @@ def test_several_steps_an_execution_change_nothing(results):
 def test_a_model_split_over_replicas_trains_as_on_one_device(
     results, count, mesh
 ):
-    found = results[count][mesh]
+    found = results[count]["differences"][mesh]
     assert {"losses", "prompt", "evaluated", "predicted"} == set(found)
     assert max(found.values()) < 1e-5, found
+
+
+@pytest.mark.parametrize("count", MESHES)
+def test_an_epoch_gives_every_row_to_one_replica_once(results, count):
+    """23 rows in batches of 8: the last one does not divide."""
+    rows = results[count]["rows"]
+    assert len(rows) == count
+    assert sorted(itertools.chain(*rows)) == list(range(23))
+    assert max(map(len, rows)) - min(map(len, rows)) <= 8 // count
