@@ -29,6 +29,7 @@ _HOMES = {
     "evaluate_ensemble": "keras_prompt.training.ensemble",
     "evaluate_tasks": "keras_prompt.training.bank_evaluator",
     "export_prompt": "keras_prompt.export.prompt",
+    "export_server": "keras_prompt.export.server",
     "get_strategy": "keras_prompt.training.strategy",
     "import_prompt": "keras_prompt.export.other_tools",
     "load_prompt": "keras_prompt.export.prompt",

@@ -19,10 +19,11 @@ from keras_prompt.types import FloatArray, Tensor
 FORMAT_VERSION = 1
 CARD = "prompt.json"
 # SavedModel's checkpoint key of `module.prompt`; a server reads it by name.
-_KEY = "prompt/.ATTRIBUTES/VARIABLE_VALUE"
-_INDEX = "variables/variables.index"
-_DATA = "variables/variables.data-00000-of-00001"
-_NEEDED = ("saved_model.pb", _INDEX, _DATA)
+CHECKPOINT = "variables/variables"
+KEY = "prompt/.ATTRIBUTES/VARIABLE_VALUE"
+INDEX = f"{CHECKPOINT}.index"
+DATA = f"{CHECKPOINT}.data-00000-of-00001"
+_NEEDED = ("saved_model.pb", INDEX, DATA)
 _UNNEEDED = "fingerprint.pb"  # of the graph, which TensorFlow adds
 
 
@@ -171,8 +172,8 @@ def read_prompt(folder: str | Path) -> PromptFile:
     card = _read_card(folder / CARD)
     _check_files(folder, card)
     try:
-        reader = tf.train.load_checkpoint(str(folder / "variables/variables"))
-        prompt = reader.get_tensor(_KEY)
+        reader = tf.train.load_checkpoint(str(folder / CHECKPOINT))
+        prompt = reader.get_tensor(KEY)
     except (tf.errors.OpError, LookupError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(

@@ -1,6 +1,7 @@
 """Writes text token by token, with KerasHub's samplers and a cache.
 
-Letters: B batch, S encoder positions (prompt included), T target positions.
+Letters: B batch, S encoder positions (prompt included), T target positions,
+L targets of one input.
 """
 
 import functools
@@ -96,6 +97,33 @@ def _named_sampler(name: str) -> Any:
         "random": keras_hub.samplers.RandomSampler,
     }
     return lookup("sampler", name, known)()
+
+
+def score_targets(
+    backbone: MeshT5Backbone,
+    encoded: Tensor,
+    padding_mask: Tensor,
+    targets: Tensor,
+) -> Tensor:
+    """The log-likelihood of several targets for each encoded input.
+
+    Args:
+        backbone: the model.
+        encoded: (B, S, D).
+        padding_mask: bool (B, S), True where real.
+        targets: int (B, L, T), padded with 0.
+
+    Returns:
+        float32 (B, L), summed over tokens.
+    """
+    labels, length = tf.shape(targets)[1], tf.shape(targets)[2]
+    flat = tf.reshape(targets, [-1, length])
+    logits = backbone.decode(
+        tf.repeat(encoded, labels, axis=0),
+        tf.repeat(padding_mask, labels, axis=0),
+        shift_right(flat),
+    )
+    return tf.reshape(log_likelihood(logits, flat), [-1, labels])
 
 
 def log_likelihood(logits: Tensor, targets: Tensor) -> Tensor:

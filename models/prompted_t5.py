@@ -258,15 +258,9 @@ class PromptedT5(StrategyModel):
         """(B, L, T) targets to their log-likelihoods (B, L)."""
         embedded, padding_mask = self.prompted(features)
         encoded = self.backbone.encode(embedded, padding_mask)
-        labels, length = tf.shape(targets)[1], tf.shape(targets)[2]
-        flat = tf.reshape(targets, [-1, length])
-        logits = self.backbone.decode(
-            tf.repeat(encoded, labels, axis=0),
-            tf.repeat(padding_mask, labels, axis=0),
-            decoding.shift_right(flat),
+        return decoding.score_targets(
+            self.backbone, encoded, padding_mask, targets
         )
-        scores = decoding.log_likelihood(logits, flat)
-        return tf.reshape(scores, [-1, labels])
 
 
 def load_base(

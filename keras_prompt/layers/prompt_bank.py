@@ -194,13 +194,8 @@ class PromptBank(keras.layers.Layer):
         )  # (N, P, D)
         table = tf.cast(table, token_embeddings.dtype)
         prompts = tf.gather(table, task_index)  # (B, P, D)
-        length = tf.gather(tf.constant(lengths), task_index)[:, None]  # (B, 1)
-        joined = tf.concat([prompts, token_embeddings], axis=1)
-        visible = tf.range(longest) < length
-        mask = tf.concat([visible, tf.cast(padding_mask, tf.bool)], axis=1)
-        if min(lengths) == longest:
-            return joined, mask
-        return _close_gap(joined, mask, length, longest)
+        length = tf.gather(tf.constant(lengths), task_index)
+        return prepend(prompts, length, token_embeddings, padding_mask)
 
     def compute_output_shape(
         self,
@@ -222,24 +217,31 @@ class PromptBank(keras.layers.Layer):
         return config
 
 
-def _close_gap(
-    joined: Tensor, mask: Tensor, length: Tensor, longest: int
+def prepend(
+    prompts: Tensor,
+    prompt_lengths: Tensor,
+    token_embeddings: Tensor,
+    padding_mask: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Moves each text to the end of its own prompt.
+    """Puts a prompt before each row's embedded input, without a gap.
 
     Args:
-        joined: (B, P + S, D), the text from P on in every row.
-        mask: bool (B, P + S).
-        length: int32 (B, 1), of each row's prompt.
-        longest: P.
+        prompts: float (B, P, D), of the embeddings' type.
+        prompt_lengths: int32 (B,), how many of the P vectors are the row's.
+        token_embeddings: float (B, S, D).
+        padding_mask: bool (B, S), True where real, padding last.
 
     Returns:
-        The same, the room between prompt and text now at the end, hidden.
+        (B, P + S, D), and bool (B, P + S); the room that a shorter prompt
+        leaves is padding at the row's end.
     """
-    size = tf.shape(joined)[1]
+    joined = tf.concat([prompts, token_embeddings], axis=1)
+    longest, size = tf.shape(prompts)[1], tf.shape(joined)[1]
+    length = prompt_lengths[:, None]
+    visible = tf.range(longest) < length
+    mask = tf.concat([visible, tf.cast(padding_mask, tf.bool)], axis=1)
     position = tf.range(size)[None]
-    gap = tf.where(position < length, 0, longest - length)
-    source = position + gap  # (B, P + S)
+    source = position + tf.where(position < length, 0, longest - length)
     inside = tf.minimum(source, size - 1)
     moved = tf.gather(joined, inside, batch_dims=1)
     moved_mask = tf.gather(mask, inside, batch_dims=1) & (source < size)

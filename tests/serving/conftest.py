@@ -1,0 +1,57 @@
+"""A small base, exported for serving once, and prompts for it."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from keras_prompt.export.prompt import export_prompt
+from keras_prompt.export.server import export_server
+from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
+from keras_prompt.models.t5.backbone import MeshT5Backbone
+from keras_prompt.models.t5.config import T5Config
+
+LENGTHS = {"films": 3, "dogs": 5}
+
+
+@dataclasses.dataclass
+class Served:
+    """An exported base, and a model of each prompt in its root.
+
+    Attributes:
+        base: folder of the SavedModel.
+        root: folder of the prompts' folders.
+        alone: a model with its one prompt, by task.
+    """
+
+    base: Path
+    root: Path
+    alone: dict[str, PromptTunedT5]
+
+    def add(self, name, length, seed, backbone=None):
+        """Exports another prompt into the root."""
+        first = self.alone["films"]
+        model = PromptTunedT5(
+            backbone or first.backbone, first.tokenizer, length
+        )
+        width = model.backbone.config.d_model
+        rng = np.random.default_rng(seed)
+        model.prompt.embeddings.assign(2 * rng.normal(size=(length, width)))
+        export_prompt(model, self.root / name, task=name)
+        return model
+
+
+@pytest.fixture(scope="package")
+def served(tiny_tokenizer, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("server")
+    config = T5Config(tiny_tokenizer.vocabulary_size, 16, 4, 24, 2, 2, 1)
+    backbone = MeshT5Backbone(config, seed=3, preset="tiny")
+    served = Served(folder / "base/1", folder / "prompts", {})
+    served.alone["films"] = PromptTunedT5(backbone, tiny_tokenizer, 1)
+    for seed, (name, length) in enumerate(LENGTHS.items()):
+        served.alone[name] = served.add(name, length, seed)
+    export_server(
+        backbone, served.base, served.root, input_length=24, max_length=6
+    )
+    return served
