@@ -32,9 +32,11 @@ class StrategyModel(keras.Model):
     """A model that trains alike with and without a strategy.
 
     Its output is (B, T, `vocabulary_size`) and it is built on construction.
+    `device_count` is how many devices one pass is spread over.
     """
 
     vocabulary_size: int
+    device_count: int = 1
     train_function: Any
     test_function: Any
 
@@ -43,11 +45,12 @@ class StrategyModel(keras.Model):
     ) -> None:
         # Keras' default compiles with XLA anew for each batch's longest row.
         replicas = self.distribute_strategy.num_replicas_in_sync
-        if jit_compile and replicas > 1:
+        devices = max(replicas, self.device_count)
+        if jit_compile and devices > 1:
             raise ValueError(
                 "`jit_compile=True` compiles the step of one device; this "
-                f"model was made under a strategy of {replicas} replicas. "
-                "Leave it out: a TPU compiles every step by itself."
+                f"model was made for {devices}. Leave it out: a TPU compiles "
+                "every step by itself."
             )
         super().compile(*args, jit_compile=jit_compile, **kwargs)
         if replicas > 1:

@@ -80,6 +80,7 @@ class PromptedT5(StrategyModel):
         self.backbone = backbone
         self.tokenizer = tokenizer
         self.vocabulary_size = backbone.config.vocab_size
+        self.device_count = backbone.device_count
         self.best_prompts: dict[str, BestPrompt] = {}
 
     @property

@@ -134,6 +134,9 @@ class BankEvaluator(keras.callbacks.Callback):
                 print(f"step {step:,} · {name} · {found.line()}")
         return self.last
 
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self.model.backbone.check_answers()
+
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None
     ) -> None:

@@ -227,6 +227,9 @@ class TaskEvaluator(keras.callbacks.Callback):
             print(f"step {step:,} · {self.task.name} · {found.line()}")
         return found
 
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self.model.backbone.check_answers()
+
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None
     ) -> None:

@@ -158,12 +158,12 @@ class Replica:
 
     def read(self, variable: SlicedVariable, dtype: tf.DType) -> list[Tensor]:
         """This replica's slice."""
-        self._refuse_outside()
+        self.check_inside()
         return [tf.cast(tf.convert_to_tensor(variable.resident), dtype)]
 
     def enter(self, tensor: Tensor, names: Sequence[str]) -> Tensor:
         """The rows of all replicas."""
-        self._refuse_outside()
+        self.check_inside()
         if names[0] != "batch":
             return tensor
         for name, size in zip(names, tensor.shape, strict=True):
@@ -220,8 +220,14 @@ class Replica:
         results = run(*[tensor for tensor, _ in differentiable])
         return dict(zip(outputs, results, strict=True))
 
-    def _refuse_outside(self) -> None:
-        if tf.distribute.in_cross_replica_context():
+    def check_inside(self) -> None:
+        """Refuses to compute where there is but one processor.
+
+        Raises:
+            ValueError: this is not inside the strategy's `run`.
+        """
+        context = tf.distribute.get_replica_context()
+        if context is None or context.strategy is not self._strategy:
             raise ValueError(
                 "A model whose weights are split over a strategy's replicas "
                 "computes inside strategy.run only: use fit, evaluate and "

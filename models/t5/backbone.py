@@ -14,6 +14,7 @@ import tensorflow as tf
 from keras_prompt.models.layout import parse_layout
 from keras_prompt.models.mesh.choice import choose_lowering
 from keras_prompt.models.mesh.local import Local
+from keras_prompt.models.mesh.replica import Replica
 from keras_prompt.models.mesh.sliced_variable import SlicedVariable
 from keras_prompt.models.t5 import forward
 from keras_prompt.models.t5.config import T5Config
@@ -276,6 +277,20 @@ class MeshT5Backbone(keras.layers.Layer):
         target = self.embed(token_ids[:, None])
         return forward.decode_step(self._scope(), cache, target, position)
 
+    def check_answers(self) -> None:
+        """Refuses early what could not generate or score between two steps.
+
+        Raises:
+            ValueError: the weights are split over a strategy's replicas.
+        """
+        if isinstance(self._lowering, Replica):
+            self._lowering.check_inside()
+
+    @property
+    def device_count(self) -> int:
+        """Devices that one pass is spread over."""
+        return self._lowering.layout.device_count
+
     def embedding_table(self) -> FloatArray:
         """The input embedding, float32 (V, D)."""
         value = self._variables_by_name[_TABLE].numpy()
@@ -330,4 +345,4 @@ def _next_seed(seeds: keras.random.SeedGenerator) -> Tensor:
     if replica is None or replica.num_replicas_in_sync == 1:
         return seed
     number = tf.cast(replica.replica_id_in_sync_group, tf.int32)
-    return seed + tf.stack([number << 16, 0])
+    return seed + tf.stack([number * 65_536, 0])

@@ -137,6 +137,13 @@ def train(model, folder):
     }
 
 
+def refusal(model):
+    try:
+        model.compile(jit_compile=True)
+    except ValueError as error:
+        return str(error)
+
+
 def difference(found, expected):
     """The largest, over the largest number there is."""
     return {
@@ -183,10 +190,17 @@ def main(vocabulary, folder):
             results[name]["text"] = text(model) == written
             quantised = build(vocabulary, mesh, layout, dtype="int8")
             results[name]["int8"] = difference(measure(quantised), in_int8)
-            learner = build(vocabulary, mesh, layout, dropout_rate=0.1)
+            learner = build(
+                vocabulary,
+                mesh,
+                layout,
+                dropout_rate=0.1,
+                rematerialize=True,
+            )
             results[name]["difference"] |= difference(
                 train(learner, f"{folder}/{name}"), trained
             )
+            results[name]["said"] = refusal(model)
     print(json.dumps(results))
 
 

@@ -77,7 +77,7 @@ def rows_of_an_epoch(strategy):
     return found
 
 
-def fit(vocabulary, strategy, mesh=("", ""), steps_per_execution=1):
+def fit(vocabulary, strategy, mesh=("", ""), steps_per_execution=1, **options):
     from keras_prompt.losses import TokenCrossentropy
     from keras_prompt.optimizers import Adafactor
 
@@ -85,7 +85,7 @@ def fit(vocabulary, strategy, mesh=("", ""), steps_per_execution=1):
         {"static_shapes": True, "drop_remainder": True} if any(mesh) else {}
     )
     with strategy.scope():
-        model = build(vocabulary, *mesh)
+        model = build(vocabulary, *mesh, rematerialize=any(mesh), **options)
         data = dataset(model, 24, repeat=True, **static)
         model.compile(
             optimizer=Adafactor(0.3),
@@ -114,6 +114,57 @@ def fit(vocabulary, strategy, mesh=("", ""), steps_per_execution=1):
     return found
 
 
+def refusals(vocabulary, strategy):
+    """What a model split over replicas says to what it cannot do."""
+    from keras_prompt.losses import TokenCrossentropy
+    from keras_prompt.optimizers import Adafactor
+    from keras_prompt.tasks.sources import RowsSource
+    from keras_prompt.tasks.task import Task
+    from keras_prompt.training.evaluator import TaskEvaluator
+
+    with strategy.scope():
+        model = build(vocabulary, *MESHES[2][0])
+        model.compile(optimizer=Adafactor(0.3), loss=TokenCrossentropy())
+    rows = [{"inputs": "the film", "targets": "a"}]
+    evaluator = TaskEvaluator(
+        Task("toy", RowsSource({"validation": rows}), closed=False)
+    )
+    static = {"static_shapes": True, "drop_remainder": True, "repeat": True}
+
+    def inside(function):
+        with strategy.scope():
+            return function()
+
+    attempts = {
+        "generate": lambda: model.generate(["the film"]),
+        "score": lambda: inside(lambda: model.score(["the film"], ["a"])),
+        "unknown lengths": lambda: model.fit(
+            dataset(model, 24, repeat=True), steps_per_epoch=1, verbose=0
+        ),
+        "evaluator": lambda: model.fit(
+            dataset(model, 24, **static),
+            steps_per_epoch=1,
+            callbacks=[evaluator],
+            verbose=0,
+        ),
+        "jit_compile": lambda: model.compile(jit_compile=True),
+        "mesh": lambda: inside(lambda: build(vocabulary, *MESHES[4][0])),
+        "part of an epoch": lambda: (
+            model.compile(
+                Adafactor(0.3), TokenCrossentropy(), steps_per_execution=2
+            ),
+            model.fit(dataset(model, 24, **static), verbose=0),
+        ),
+    }
+    said = {}
+    for name, attempt in attempts.items():
+        try:
+            attempt()
+        except ValueError as error:
+            said[name] = str(error)
+    return said
+
+
 def main(vocabulary, folder, count):
     count = int(count)
     devices(count)
@@ -135,7 +186,12 @@ def main(vocabulary, folder, count):
     for mesh in MESHES[count]:
         found = fit(vocabulary, strategy, mesh)
         results[" ".join(mesh)] = difference(found, expected)
-    print(json.dumps({"differences": results, "rows": rows}))
+    output = {"differences": results, "rows": rows}
+    if count == 2:
+        output["said"] = refusals(vocabulary, strategy)
+        dropped = fit(vocabulary, strategy, MESHES[2][0], dropout_rate=0.2)
+        output["dropped"] = dropped["losses"].tolist()
+    print(json.dumps(output))
 
 
 if __name__ == "__main__":

@@ -79,3 +79,8 @@ def test_each_device_holds_its_slices_and_no_more(results, config, name):
 def test_weights_are_counted_once_and_have_one_fingerprint(results, name):
     for fact in ("fingerprint", "report", "counts", "table"):
         assert results[name][fact], fact
+
+
+@pytest.mark.parametrize("name", LONGER)
+def test_xla_is_refused_for_a_step_on_several_devices(results, name):
+    assert "this model was made for 4. Leave it out" in results[name]["said"]

@@ -80,3 +80,26 @@ def test_an_epoch_gives_every_row_to_one_replica_once(results, count):
     assert len(rows) == count
     assert sorted(itertools.chain(*rows)) == list(range(23))
     assert max(map(len, rows)) - min(map(len, rows)) <= 8 // count
+
+
+@pytest.mark.parametrize(
+    ("attempt", "words"),
+    [
+        ("generate", "inside strategy.run only: use fit, evaluate"),
+        ("score", "inside strategy.run only: use fit, evaluate"),
+        ("evaluator", "inside strategy.run only: use fit, evaluate"),
+        ("unknown lengths", "static_shapes=True, drop_remainder=True"),
+        ("jit_compile", "this model was made for 2. Leave it out"),
+        ("mesh", "the strategy has replicas, 2. Received: a mesh of 4"),
+        ("part of an epoch", "`steps_per_execution` must divide"),
+    ],
+)
+def test_what_cannot_be_made_right_on_replicas_is_refused(
+    results, attempt, words
+):
+    assert words in results[2]["said"][attempt]
+
+
+def test_a_model_split_over_replicas_trains_with_dropout(results):
+    losses = results[2]["dropped"]
+    assert losses[-1] < losses[0]
