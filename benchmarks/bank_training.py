@@ -59,7 +59,7 @@ def main() -> None:
 def _compare(
     chosen: Sequence[tasks.Task], batch_size: int, options: argparse.Namespace
 ) -> None:
-    backbone, tokenizer = load_base(options.preset, "float32", 0.0)
+    backbone, tokenizer = load_base(options.preset)
     length = options.prompt_length
     settings: dict[str, Any] = {
         "input_length": options.input_length,
