@@ -26,6 +26,7 @@ _HOMES = {
     "Tokenizer": "keras_prompt.tokenizer",
     "export_npy": "keras_prompt.export.other_tools",
     "export_peft": "keras_prompt.export.other_tools",
+    "assemble_release": "keras_prompt.export.assemble",
     "evaluate_ensemble": "keras_prompt.training.ensemble",
     "evaluate_tasks": "keras_prompt.training.bank_evaluator",
     "export_prompt": "keras_prompt.export.prompt",
@@ -36,7 +37,14 @@ _HOMES = {
     "make_dataset": "keras_prompt.tasks.pipeline",
     "make_mixture_dataset": "keras_prompt.tasks.mixture",
 }
-_MODULES = ("initial_prompts", "losses", "models", "optimizers", "tasks")
+_MODULES = (
+    "initial_prompts",
+    "losses",
+    "models",
+    "optimizers",
+    "serving",
+    "tasks",
+)
 
 __all__ = ["__version__", *sorted([*_HOMES, *_MODULES])]
 

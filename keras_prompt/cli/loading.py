@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 def add_model_arguments(
-    parser: argparse.ArgumentParser, *, takes_ensemble: bool = False
+    parser: argparse.ArgumentParser,
+    *,
+    takes_ensemble: bool = False,
+    takes_server: bool = False,
 ) -> None:
     """The options that `load_model` reads, and those of answering."""
     one = parser.add_mutually_exclusive_group()
@@ -25,6 +28,13 @@ def add_model_arguments(
             nargs="+",
             metavar="PROMPT",
             help="folders of several prompts of one task, instead",
+        )
+    if takes_server:
+        one.add_argument(
+            "--server",
+            metavar="ADDRESS",
+            help="host:port (gRPC) or http://host:port of a TensorFlow "
+            "Serving, instead; with --task and --preset",
         )
     add = parser.add_argument
     add("--preset", help="model name or folder (the prompt's own)")
@@ -69,7 +79,7 @@ def load_model(
         raise ValueError(
             "Give --prompt, or --preset for a model without a prompt."
         )
-    _prepare(options)
+    prepare(options)
     from keras_prompt.export.prompt import load_prompt, read_prompt
     from keras_prompt.models.plain_t5 import PlainT5
     from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
@@ -97,7 +107,7 @@ def load_ensemble(
         FileNotFoundError: there is no such prompt, or no such model.
         ValueError: a prompt is damaged, or was tuned on another model.
     """
-    _prepare(options)
+    prepare(options)
     from keras_prompt.layers.prompt_bank import PromptBank
     from keras_prompt.models.ensemble import PromptEnsemble
     from keras_prompt.models.prompt_bank_t5 import PromptBankT5
@@ -121,7 +131,13 @@ def load_ensemble(
     return PromptEnsemble(model), first[1]
 
 
-def _prepare(options: argparse.Namespace) -> None:
+def prepare(options: argparse.Namespace) -> None:
+    """Refuses an unknown preset, then imports TensorFlow.
+
+    Raises:
+        FileNotFoundError: there is no such model.
+        ValueError: its name is unknown.
+    """
     from keras_prompt.models.t5.presets import find_checkpoint
 
     if options.preset is not None:

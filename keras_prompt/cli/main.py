@@ -16,6 +16,8 @@ _VERBS = {
     "evaluate": "score a prompt on a task",
     "predict": "answer texts with a prompt",
     "export": "export a run's prompt, or turn a prompt into another format",
+    "serve-assemble": "put prompts and a base into one release to serve",
+    "serve-config": "write what TensorFlow Serving needs beside a server",
     "inspect": "show a prompt's card and nearest words",
     "tasks": "list tasks, show one, or prepare its data from local files",
     "models": "list models, or show one",
@@ -79,7 +81,9 @@ def parse(given: list[str]) -> argparse.Namespace:
     parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(metavar="VERB", required=True)
     for verb, help_line in _VERBS.items():
-        module = importlib.import_module(f"keras_prompt.cli.{verb}")
+        module = importlib.import_module(
+            f"keras_prompt.cli.{verb.replace('-', '_')}"
+        )
         sub = verbs.add_parser(
             verb,
             help=help_line,

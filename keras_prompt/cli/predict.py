@@ -3,14 +3,13 @@
 import argparse
 import json
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
-from keras_prompt.cli.loading import add_model_arguments, load_model
+from keras_prompt.cli.arguments import positive_number
+from keras_prompt.cli.loading import add_model_arguments, load_model, prepare
 from keras_prompt.cli.progress import progress_bar
 
-if TYPE_CHECKING:
-    from keras_prompt.models.text_t5 import TextT5
+Answers = Callable[[Sequence[str]], list[str]]
 
 EXAMPLE = (
     'keras-prompt predict --prompt runs/sst2/prompt "sentence: A delight."'
@@ -19,8 +18,16 @@ EXAMPLE = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's own options."""
-    add_model_arguments(parser)
+    add_model_arguments(parser, takes_server=True)
     add = parser.add_argument
+    add("--task", help="with --server: the prompt's folder on the server")
+    add(
+        "--labels",
+        nargs="+",
+        metavar="WORD",
+        help="with --server and --answer-by rank: the words to rank",
+    )
+    add("--timeout", type=positive_number, default=30, help="seconds (30)")
     add("texts", nargs="*", help="inputs; none reads lines of standard input")
     add("--json", action="store_true", help="one JSON object a line")
 
@@ -37,6 +44,21 @@ def run(options: argparse.Namespace) -> None:
             "There is nothing to answer: give texts, or lines on standard "
             "input."
         )
+    if options.server is None:
+        answer = _local_answers(options)
+    else:
+        answer = _server_answers(options)
+    size = options.batch_size
+    # A bar beside the answers themselves would only disturb them.
+    is_shown = len(texts) > size and not sys.stdout.isatty()
+    with progress_bar("texts", len(texts), is_shown=is_shown) as advance:
+        for start in range(0, len(texts), size):
+            batch = texts[start : start + size]
+            _print_answers(batch, answer(batch), options)
+            advance(len(batch))
+
+
+def _local_answers(options: argparse.Namespace) -> Answers:
     model, card = load_model(options)
     labels = card.label_words if card else ()
     if options.answer_by == "rank" and not labels:
@@ -44,31 +66,50 @@ def run(options: argparse.Namespace) -> None:
             "There is no prompt whose card has label words; use --answer-by "
             "generate."
         )
-    size = options.batch_size
-    # A bar beside the answers themselves would only disturb them.
-    is_shown = len(texts) > size and not sys.stdout.isatty()
-    with progress_bar("texts", len(texts), is_shown=is_shown) as advance:
-        for start in range(0, len(texts), size):
-            batch = texts[start : start + size]
-            _print_answers(
-                batch, _answer(model, labels, batch, options), options
-            )
-            advance(len(batch))
-
-
-def _answer(
-    model: "TextT5",
-    labels: Sequence[str],
-    texts: Sequence[str],
-    options: argparse.Namespace,
-) -> list[str]:
     size, length = options.batch_size, options.input_length
-    if options.answer_by == "generate":
-        return model.generate(
-            texts, options.target_length, size, input_length=length
-        )
-    scores = model.rank(texts, labels, size, length)
-    return [labels[best] for best in scores.argmax(axis=1)]
+
+    def answer(texts: Sequence[str]) -> list[str]:
+        if options.answer_by == "generate":
+            return model.generate(
+                texts, options.target_length, size, input_length=length
+            )
+        scores = model.rank(texts, labels, size, length)
+        return [labels[best] for best in scores.argmax(axis=1)]
+
+    return answer
+
+
+def _server_answers(options: argparse.Namespace) -> Answers:
+    for option in ("task", "preset"):
+        if getattr(options, option) is None:
+            raise ValueError(
+                f"--server needs --{option}: a request names its task, and "
+                "its tokens are the model's."
+            )
+    labels = options.labels
+    if options.answer_by == "rank" and not labels:
+        raise ValueError("--server with --answer-by rank needs --labels.")
+    prepare(options)
+    from keras_prompt.models.checkpoints import formats
+    from keras_prompt.models.t5.presets import find_checkpoint
+    from keras_prompt.serving import Client
+    from keras_prompt.tokenizer import Tokenizer
+
+    checkpoint = formats.read(find_checkpoint(options.preset))
+    client = Client(
+        options.server,
+        Tokenizer(checkpoint.vocabulary),
+        timeout=options.timeout,
+        input_length=options.input_length,
+    )
+
+    def answer(texts: Sequence[str]) -> list[str]:
+        if options.answer_by == "generate":
+            return client.generate(texts, options.task)
+        scores = client.rank(texts, options.task, labels)
+        return [labels[best] for best in scores.argmax(axis=1)]
+
+    return answer
 
 
 def _print_answers(

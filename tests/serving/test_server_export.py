@@ -35,9 +35,13 @@ def request(served, texts=TEXTS, tasks=TASKS):
 
 def scored(served, **changes):
     inputs = request(served) | changes
-    ids = pad_rows(served.alone["films"].target_rows(TARGETS))
+    rows = served.alone["films"].target_rows(TARGETS)
     count = len(inputs["token_ids"])
-    return inputs | {"target_ids": np.repeat(ids[None], count, axis=0)}
+    lengths = np.array([[len(row) for row in rows]], np.int32)
+    return inputs | {
+        "target_ids": np.repeat(pad_rows(rows)[None], count, axis=0),
+        "target_lengths": np.repeat(lengths, count, axis=0),
+    }
 
 
 def with_prompts(served):
@@ -209,7 +213,7 @@ def test_bad_rows_have_a_status_and_touch_no_neighbour(served, signatures):
         for name in ("score", "generate"):
             given = inputs | change
             if name == "generate":
-                given.pop("target_ids")
+                given = {k: v for k, v in given.items() if "target" not in k}
             found = call(signatures, name, given)
             assert found["status"].tolist() == [b"ok", status, b"ok", b"ok"]
         found = call(signatures, "score", inputs | change)["scores"]
@@ -221,6 +225,36 @@ def test_bad_rows_have_a_status_and_touch_no_neighbour(served, signatures):
     found = call(signatures, "score", inputs | {"target_ids": targets})
     status = b"a target id is outside the vocabulary"
     assert found["status"].tolist() == [b"ok", b"ok", status, b"ok"]
+    lengths = inputs["target_lengths"].copy()
+    lengths[0, 1], lengths[3, 0] = 0, 99
+    found = call(signatures, "score", inputs | {"target_lengths": lengths})
+    assert found["status"].tolist() == [
+        b"empty target",
+        b"ok",
+        b"ok",
+        b"target_lengths exceeds the target's tokens",
+    ]
+
+
+def test_what_a_batching_server_fills_with_does_not_count(served, signatures):
+    """It pads each tensor with its first value, and to more labels."""
+
+    def padded(array, axes):
+        width = [(0, 3 * (axis in axes)) for axis in range(array.ndim)]
+        return np.pad(array, width, constant_values=array.flat[0])
+
+    inputs = scored(served)
+    good = call(signatures, "score", inputs)["scores"]
+    for name, axes in (
+        ("token_ids", [1]),
+        ("target_ids", [1, 2]),
+        ("target_lengths", [1]),
+    ):
+        inputs[name] = padded(inputs[name], axes)
+    found = call(signatures, "score", inputs)
+    assert found["status"].tolist() == [b"ok"] * 4
+    assert found["scores"].shape == (4, 5)
+    np.testing.assert_allclose(found["scores"][:, :2], good, 1e-5, 1e-5)
 
 
 def test_ids_after_a_rows_end_do_not_count(served, signatures):

@@ -1,0 +1,127 @@
+"""Fixed releases: a base and its prompts as one SavedModel, by hard links."""
+
+import dataclasses
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from keras_prompt.atomic_files import partial_path, remove, replace_folder
+from keras_prompt.export.checkpoint_parts import PARTS, link, merge_release
+from keras_prompt.export.request_prompts import TASK_NAME
+from keras_prompt.export.server_card import (
+    CARD,
+    read_server_card,
+    refuse_other_content,
+    write_server_card,
+)
+from keras_prompt.prompt_files import PromptFile, read_prompt
+
+
+@dataclasses.dataclass(frozen=True)
+class Release:
+    """What an assembly came to.
+
+    Attributes:
+        tasks: that the release serves.
+        new_bytes: of files that are not the base's.
+        seconds: that it took.
+    """
+
+    tasks: tuple[str, ...]
+    new_bytes: int
+    seconds: float
+
+
+def assemble_release(
+    base: str | Path, destination: str | Path, prompts: Sequence[str | Path]
+) -> Release:
+    """Puts prompts into a copy of a base that shares its files.
+
+    Args:
+        base: of `export_server(…, prompt_root=None)`.
+        destination: folder to make in the same file system, such as
+            "server/3"; an exported server there is replaced, in one step.
+        prompts: folders of `export_prompt`; each serves the task of its
+            folder's name.
+
+    Raises:
+        FileNotFoundError: there is no such base or prompt.
+        ValueError: the base reads its prompts from a folder, a prompt is
+            damaged or of another base, a name is no task's or given twice, or
+            the destination holds something else.
+        OSError: it cannot be written; nothing is left behind.
+    """
+    start = time.perf_counter()
+    base, folder = Path(base), Path(destination)
+    card = read_server_card(base)
+    if card.prompt_root is not None or not (base / PARTS).is_dir():
+        raise ValueError(
+            f"{base} is no base of releases: export it with "
+            "export_server(…, prompt_root=None)."
+        )
+    files = _read(prompts, card.fingerprint, card.base)
+    refuse_other_content(folder)
+    longest = max(len(file.prompt) for file in files.values())
+    vectors = np.zeros((len(files), longest, card.d_model), np.float32)
+    for row, file in enumerate(files.values()):
+        vectors[row, : len(file.prompt)] = file.prompt
+    lengths = [len(file.prompt) for file in files.values()]
+    card = dataclasses.replace(card, tasks=tuple(files))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = partial_path(folder)
+    try:
+        partial.mkdir()
+        for path in base.rglob("*"):
+            inside = path.relative_to(base)
+            if inside.parts[0] in ("variables", PARTS) or str(inside) == CARD:
+                continue
+            if path.is_dir():
+                (partial / inside).mkdir(parents=True)
+            else:
+                link(path, partial / inside)
+        names = [name.encode() for name in files]
+        merge_release(
+            base, partial, names, vectors, np.asarray(lengths, np.int32)
+        )
+        write_server_card(partial, card)
+        new_bytes = sum(
+            path.stat().st_size
+            for path in partial.rglob("*")
+            if path.is_file() and path.stat().st_nlink == 1
+        )
+        replace_folder(partial, folder)
+    finally:
+        remove(partial)
+    return Release(card.tasks, new_bytes, time.perf_counter() - start)
+
+
+def _read(
+    prompts: Sequence[str | Path], fingerprint: str, base: str
+) -> dict[str, PromptFile]:
+    """The prompts by their folders' names."""
+    if isinstance(prompts, (str, Path)) or not prompts:
+        raise ValueError(
+            "`prompts` must be several prompts' folders, at least one. "
+            f"Received: {prompts!r}"
+        )
+    files: dict[str, PromptFile] = {}
+    for path in map(Path, prompts):
+        name = path.absolute().name
+        if not re.fullmatch(TASK_NAME, name):
+            raise ValueError(
+                f"A served task's name must match {TASK_NAME}. Received: "
+                f"'{name}', of {path}"
+            )
+        if name in files:
+            raise ValueError(f"Two prompts are named '{name}'.")
+        files[name] = read_prompt(path)
+        if files[name].card.fingerprint != fingerprint:
+            raise ValueError(
+                f"Prompt '{path}' was tuned on "
+                f"{files[name].card.describe_base()}; this base is {base} "
+                f"({fingerprint[:8]}…)."
+            )
+    return files

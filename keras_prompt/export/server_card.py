@@ -1,0 +1,81 @@
+"""What is known of an exported server, beside it for people and clients."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+CARD = "assets.extra/server.json"
+FORMAT_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class ServerCard:
+    """What is known of an exported server.
+
+    Attributes:
+        base: the backbone's preset.
+        fingerprint: of its weights; prompts of another are refused.
+        d_model: D.
+        vocab_size: ids must be below it.
+        input_length: the most tokens of an input, EOS included.
+        max_length: the most tokens that are written, EOS included.
+        prompt_root: where the prompts' folders are looked for; none where
+            the prompts are in the SavedModel, put there by `assemble`.
+        tasks: that are in the SavedModel.
+        format_version: of this folder.
+    """
+
+    base: str
+    fingerprint: str
+    d_model: int
+    vocab_size: int
+    input_length: int
+    max_length: int
+    prompt_root: str | None
+    tasks: tuple[str, ...] = ()
+    format_version: int = FORMAT_VERSION
+
+
+def write_server_card(folder: Path, card: ServerCard) -> None:
+    """Puts the card where TensorFlow Serving leaves it alone."""
+    (folder / CARD).parent.mkdir(exist_ok=True)
+    text = json.dumps(dataclasses.asdict(card), indent=2) + "\n"
+    (folder / CARD).write_text(text)
+
+
+def refuse_other_content(folder: Path) -> None:
+    """Refuses a folder that holds something else than an exported server.
+
+    Raises:
+        ValueError: it does.
+    """
+    is_free = not folder.exists() or (folder / CARD).is_file()
+    if not is_free and not (folder.is_dir() and not any(folder.iterdir())):
+        raise ValueError(
+            f"{folder} exists and holds no exported server. Choose another "
+            "folder."
+        )
+
+
+def read_server_card(path: str | Path) -> ServerCard:
+    """The card of an exported server.
+
+    Raises:
+        FileNotFoundError: the folder holds no exported server.
+        ValueError: its card is damaged, or of another format.
+    """
+    file = Path(path) / CARD
+    if not file.is_file():
+        raise FileNotFoundError(f"{path} is no exported server: no {CARD}.")
+    try:
+        values = json.loads(file.read_text())
+        values["tasks"] = tuple(values["tasks"])
+        card = ServerCard(**values)
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{file} is no server's card: {error}.") from error
+    if card.format_version != FORMAT_VERSION:
+        raise ValueError(
+            f"{file} has format_version {card.format_version}; this version "
+            f"of keras_prompt reads {FORMAT_VERSION}."
+        )
+    return card

@@ -1,0 +1,174 @@
+"""What TensorFlow Serving reads beside a SavedModel: how to serve it."""
+
+import dataclasses
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from keras_prompt.atomic_files import write_file
+from keras_prompt.export.server_card import ServerCard, read_server_card
+
+MODELS = "models.config"
+BATCHING = "batching.config"
+WARM_UP = "assets.extra/tf_serving_warmup_requests"
+
+
+@dataclasses.dataclass(frozen=True)
+class ServingConfig:
+    """What was written.
+
+    Attributes:
+        models: path of models.config.
+        batching: path of batching.config.
+        warm_up: path of the newest version's warm-up records.
+        command: a `docker run` line for the official image.
+    """
+
+    models: Path
+    batching: Path
+    warm_up: Path
+    command: str
+
+
+def write_serving_config(
+    base: str | Path,
+    *,
+    name: str = "base",
+    max_batch_size: int = 32,
+    batch_timeout_micros: int = 2000,
+) -> ServingConfig:
+    """Writes models.config, batching.config and warm-up records.
+
+    Args:
+        base: folder of numbered versions, as "server/base" of
+            `export_server(…, "server/base/1", …)`; the files go beside it.
+        name: the model's, in requests.
+        max_batch_size: the most rows the server puts together.
+        batch_timeout_micros: how long it waits for more rows.
+
+    Raises:
+        FileNotFoundError: the folder holds no exported server.
+        ValueError: a number is not positive, the name is no name, or the
+            stubs of TensorFlow Serving are not installed.
+        OSError: a file cannot be written.
+    """
+    for argument, value in (
+        ("max_batch_size", max_batch_size),
+        ("batch_timeout_micros", batch_timeout_micros),
+    ):
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(
+                f"`{argument}` must be a positive integer. "
+                f"Received: {argument}={value!r}"
+            )
+    if not name.replace("_", "").replace("-", "").isalnum():
+        raise ValueError(
+            f"`name` must be letters, digits, _ and -. Received: name={name!r}"
+        )
+    base = Path(base).absolute()
+    version = _newest_version(base)
+    card = read_server_card(version)
+    folder = base.parent
+    records = _warm_up_records(name, card)
+    write_file(folder / MODELS, _models(name, base))
+    write_file(
+        folder / BATCHING, _batching(max_batch_size, batch_timeout_micros)
+    )
+    write_file(version / WARM_UP, records)
+    return ServingConfig(
+        models=folder / MODELS,
+        batching=folder / BATCHING,
+        warm_up=version / WARM_UP,
+        command=_docker_line(folder, card),
+    )
+
+
+def _newest_version(base: Path) -> Path:
+    versions = [p for p in base.glob("*") if p.name.isdigit() and p.is_dir()]
+    if not versions:
+        raise FileNotFoundError(
+            f"{base} has no numbered version of an exported server. Export to "
+            f"{base}/1, and give {base}."
+        )
+    return max(versions, key=lambda path: int(path.name))
+
+
+def _models(name: str, base: Path) -> str:
+    # The folder is mounted where it lies, so one path holds inside and out.
+    return (
+        "model_config_list {\n"
+        "  config {\n"
+        f'    name: "{name}"\n'
+        f'    base_path: "{base}"\n'
+        '    model_platform: "tensorflow"\n'
+        "  }\n"
+        "}\n"
+    )
+
+
+def _batching(size: int, micros: int) -> str:
+    return (
+        f"max_batch_size {{ value: {size} }}\n"
+        f"batch_timeout_micros {{ value: {micros} }}\n"
+        "max_enqueued_batches { value: 100 }\n"
+        "num_batch_threads { value: 2 }\n"
+        # Rows of other lengths are padded. The server fills with a row's
+        # first id, which the signatures do not read: they have lengths.
+        "pad_variable_length_inputs: true\n"
+    )
+
+
+def _docker_line(folder: Path, card: ServerCard) -> str:
+    root = card.prompt_root
+    prompts = f" -v {root}:{root}:ro" if root is not None else ""
+    return (
+        "docker run --rm -p 8500:8500 -p 8501:8501"
+        f" -v {folder}:{folder}:ro{prompts}"
+        " tensorflow/serving:2.20.0"
+        f" --model_config_file={folder / MODELS}"
+        f" --enable_batching --batching_parameters_file={folder / BATCHING}"
+    )
+
+
+def _warm_up_records(name: str, card: ServerCard) -> bytes:
+    """A request to each signature, as a TFRecord file of PredictionLogs."""
+    try:
+        from tensorflow_serving.apis import prediction_log_pb2
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            "Warm-up records need the stubs of TensorFlow Serving: "
+            "pip install --no-deps tensorflow-serving-api==2.21.0."
+        ) from error
+    inputs = {
+        "task": np.array([b"warm-up"], dtype=object),
+        "token_ids": np.ones((1, 2), np.int32),
+        "token_lengths": np.full(1, 2, np.int32),
+    }
+    targets = {
+        "target_ids": np.ones((1, 2, 2), np.int32),
+        "target_lengths": np.full((1, 2), 2, np.int32),
+    }
+    prompt = {
+        "prompt": np.zeros((1, 2, card.d_model), np.float32),
+        "prompt_lengths": np.full(1, 2, np.int32),
+    }
+    tokens = {n: inputs[n] for n in ("token_ids", "token_lengths")}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "records"
+        with tf.io.TFRecordWriter(str(path)) as writer:
+            for signature, given in (
+                ("serving_default", inputs),
+                ("generate", inputs),
+                ("score", inputs | targets),
+                ("with_prompt", tokens | prompt),
+            ):
+                log = prediction_log_pb2.PredictionLog()
+                request = log.predict_log.request
+                request.model_spec.name = name
+                request.model_spec.signature_name = signature
+                for key, value in given.items():
+                    request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
+                writer.write(log.SerializeToString())
+        return path.read_bytes()

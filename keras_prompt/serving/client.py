@@ -1,0 +1,172 @@
+"""Texts in, answers out, from a base that `export_server` wrote.
+
+Letters: B texts, S tokens, L labels, T target tokens.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from keras_prompt.models.text_batches import pad_rows, text_batches
+from keras_prompt.serving.errors import (
+    RowsRefusedError,
+    ServerUnavailableError,
+)
+from keras_prompt.serving.transports import connect
+from keras_prompt.tokenizer import Tokenizer
+from keras_prompt.types import FloatArray
+
+_FIRST_WAIT = 0.05  # seconds before the second attempt; doubled each time
+
+
+class Client:
+    """Asks one served base, for rows of any of its tasks.
+
+    A request is tried again, after waits that double, as long as no server
+    answers and time is left: a request changes nothing on the server. What
+    the server did refuse is not tried again.
+
+    Args:
+        address: "host:port" for gRPC, which needs the package
+            `tensorflow-serving-api`, or "http://host:port" for REST.
+        tokenizer: of the served base.
+        model: the base's name in the server's configuration.
+        timeout: seconds for a call, all its attempts and waits included.
+        input_length: longer inputs are cut, EOS kept; no more than the
+            server takes.
+
+    Raises:
+        ValueError: the address is none, or asks for gRPC and its stubs are
+            not installed; or `timeout` is not positive.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        tokenizer: Tokenizer,
+        *,
+        model: str = "base",
+        timeout: float = 30.0,
+        input_length: int = 512,
+    ) -> None:
+        if not timeout > 0:
+            raise ValueError(
+                "`timeout` must be positive seconds. "
+                f"Received: timeout={timeout!r}"
+            )
+        self._transport = connect(address)
+        self._tokenizer = tokenizer
+        self._model = model
+        self._timeout = timeout
+        self._input_length = input_length
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self._transport.close()
+
+    def generate(
+        self, texts: Sequence[str], tasks: str | Sequence[str]
+    ) -> list[str]:
+        """Writes an output for every text, greedily, in one request.
+
+        Args:
+            texts: the inputs.
+            tasks: the prompts' names on the server, one for each text or one
+                for all.
+
+        Raises:
+            RowsRefusedError: a row cannot be answered; says why, by row.
+            RequestRefusedError: the server refuses the whole request.
+            ServerUnavailableError: nobody answered in time.
+            ServerTimeoutError: the answer did not come in time.
+            ValueError: not one task for each text.
+        """
+        if not texts:
+            return []
+        found = self._ask("generate", self._inputs(texts, tasks))
+        return [self._tokenizer.decode(row) for row in found["output_ids"]]
+
+    def rank(
+        self,
+        texts: Sequence[str],
+        tasks: str | Sequence[str],
+        labels: Sequence[str],
+    ) -> FloatArray:
+        """The log-likelihood of every label for every text, in one request.
+
+        Returns:
+            float32 (B, L), summed over tokens.
+
+        Raises:
+            ValueError: as `generate`, like the others; or no labels.
+        """
+        if not labels:
+            raise ValueError("`labels` must hold at least one label.")
+        if not texts:
+            return np.zeros((0, len(labels)), np.float32)
+        eos = [self._tokenizer.eos_id]
+        rows = [self._tokenizer.encode(word) + eos for word in labels]
+        lengths = np.array([len(row) for row in rows], np.int32)
+        count = len(texts)
+        targets = {
+            "target_ids": np.repeat(pad_rows(rows)[None], count, axis=0),
+            "target_lengths": np.repeat(lengths[None], count, axis=0),
+        }
+        found = self._ask("score", self._inputs(texts, tasks) | targets)
+        # Batched with a request of more labels, the answer has as many.
+        return np.asarray(found["scores"], np.float32)[:, : len(labels)]
+
+    def _inputs(
+        self, texts: Sequence[str], tasks: str | Sequence[str]
+    ) -> dict[str, npt.NDArray[Any]]:
+        names = [tasks] * len(texts) if isinstance(tasks, str) else tasks
+        if len(names) != len(texts):
+            raise ValueError(
+                "`tasks` must name one task a text, or one for all. Received: "
+                f"{len(texts)} texts and {len(names)} tasks"
+            )
+        (features,) = text_batches(
+            texts, self._tokenizer, len(texts), self._input_length
+        )
+        lengths = features["encoder_padding_mask"].sum(axis=1, dtype=np.int32)
+        return {
+            "task": np.array([name.encode() for name in names], dtype=object),
+            "token_ids": features["encoder_token_ids"],
+            "token_lengths": lengths,
+        }
+
+    def _ask(
+        self, signature: str, inputs: Mapping[str, npt.NDArray[Any]]
+    ) -> dict[str, npt.NDArray[Any]]:
+        """The outputs, every row's status ok."""
+        end = time.monotonic() + self._timeout
+        wait = _FIRST_WAIT
+        while True:
+            left = max(end - time.monotonic(), 0.001)
+            try:
+                found = self._transport.predict(
+                    self._model, signature, inputs, left
+                )
+                break
+            except ServerUnavailableError:
+                if time.monotonic() + wait >= end:
+                    raise
+                time.sleep(wait)
+                wait *= 2
+        statuses = [
+            word.decode() if isinstance(word, bytes) else str(word)
+            for word in found["status"].tolist()
+        ]
+        refused = {i: word for i, word in enumerate(statuses) if word != "ok"}
+        if refused:
+            raise RowsRefusedError(refused)
+        return found

@@ -1,0 +1,175 @@
+"""Fixed releases: one SavedModel, almost all of it hard links."""
+
+import shutil
+
+import numpy as np
+import pytest
+import served as outside
+import tensorflow as tf
+
+from keras_prompt.cli import main as cli
+from keras_prompt.export.assemble import assemble_release
+from keras_prompt.export.server import export_server, read_server_card
+from keras_prompt.models.t5.backbone import MeshT5Backbone
+from keras_prompt.models.text_batches import pad_rows
+
+TEXTS = ["the film is a delight", "a dog barked", "dull", "the cast"]
+TASKS = ["films", "dogs", "dogs", "films"]
+
+
+@pytest.fixture(scope="module")
+def base(served, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("releases") / "base"
+    backbone = served.alone["films"].backbone
+    size = export_server(backbone, folder, None, input_length=24, max_length=6)
+    weights = sum(w.numpy().nbytes for w in backbone.weights)
+    graph = (folder / "saved_model.pb").stat().st_size
+    assert size < weights + graph + 30_000
+    return folder
+
+
+@pytest.fixture
+def prompts(served):
+    return [served.root / "films", served.root / "dogs"]
+
+
+def request(served, tasks=TASKS):
+    rows = served.alone["films"].target_rows(TEXTS)
+    return {
+        "task": np.array(tasks, dtype=np.bytes_),
+        "token_ids": pad_rows(rows),
+        "token_lengths": np.array([len(row) for row in rows], np.int32),
+    }
+
+
+def assert_right(served, found):
+    assert found["status"].tolist() == [b"ok"] * 4
+    for row, (text, task) in enumerate(zip(TEXTS, TASKS, strict=True)):
+        alone = served.alone[task]
+        ids = found["output_ids"][row].astype(int)
+        written = alone.tokenizer.decode(ids)
+        assert written == alone.generate([text], max_length=6)[0]
+
+
+def call(folder, inputs):
+    loaded = tf.saved_model.load(str(folder))
+    inputs = {key: tf.constant(value) for key, value in inputs.items()}
+    outputs = loaded.signatures["serving_default"](**inputs)
+    return {key: value.numpy() for key, value in outputs.items()}
+
+
+def test_a_release_answers_as_the_prompts_alone(served, base, prompts):
+    folder = base.parent / "server/1"
+    release = assemble_release(base, folder, prompts)
+    assert release.tasks == ("films", "dogs")
+    assert read_server_card(folder).tasks == ("films", "dogs")
+    assert_right(served, call(folder, request(served)))
+    found = call(folder, request(served, ["films", "nobody", "", "dogs"]))
+    assert found["status"].tolist() == [
+        b"ok",
+        b"unknown task",
+        b"unknown task",
+        b"ok",
+    ]
+
+
+def test_a_base_without_prompts_knows_no_task(served, base):
+    found = call(base, request(served))
+    assert found["status"].tolist() == [b"unknown task"] * 4
+
+
+def test_new_bytes_are_the_prompts_not_the_base(served, base, prompts):
+    folder = base.parent / "server/2"
+    release = assemble_release(base, folder, prompts)
+    numbers = 4 * 2 * 5 * 16  # both padded to the longer
+    assert numbers < release.new_bytes < numbers + 4000
+    new = {p for p in folder.rglob("*") if p.stat().st_nlink == 1}
+    shards = {p.name for p in new if "variables" in p.name and p.is_file()}
+    assert shards == {
+        "variables.index",
+        "variables.data-00001-of-00002",
+    }
+    # The base is as it was, and serves on.
+    assert {p.name for p in (base / "frozen_part").iterdir()} == {
+        "frozen.index",
+        "frozen.data-00000-of-00001",
+    }
+    assert not list(folder.parent.glob(".*"))
+
+
+def test_a_release_is_replaced_in_one_step(served, base, prompts):
+    folder = base.parent / "server/3"
+    assemble_release(base, folder, prompts[:1])
+    assemble_release(base, folder, prompts)
+    assert read_server_card(folder).tasks == ("films", "dogs")
+    assert_right(served, call(folder, request(served)))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
+def test_a_c_program_runs_a_release(served, base, prompts, tmp_path):
+    folder = base.parent / "server/4"
+    assemble_release(base, folder, prompts)
+    program = outside.compile_loader(tmp_path)
+    name = "serving_default"
+    found = outside.run_in_c(program, folder, name, request(served))
+    assert_right(served, found)
+
+
+def test_the_verb_prints_tasks_new_bytes_and_time(
+    base, prompts, capsys, monkeypatch
+):
+    monkeypatch.setattr(
+        "keras_prompt.cli.quiet.import_tensorflow", lambda: None
+    )
+    folder = str(base.parent / "server/5")
+    arguments = ["serve-assemble", str(base), folder, *map(str, prompts)]
+    assert cli.main(arguments) == 0
+    line = capsys.readouterr().out
+    assert "2 tasks: films, dogs" in line
+    assert "new bytes" in line
+    assert line.rstrip().endswith("ms")
+
+
+def test_what_does_not_fit_is_refused_and_leaves_nothing(
+    served, base, prompts, tmp_path
+):
+    target = base.parent / "server/9"
+    config = served.alone["films"].backbone.config
+    other = MeshT5Backbone(config, seed=9, preset="t5_of_others")
+    served.add("foreign", 2, 0, other)
+    shutil.copytree(prompts[0], tmp_path / "bad name")
+    shutil.copytree(prompts[0], tmp_path / "films")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.txt").write_text("all of it")
+    foreign = served.root / "foreign"
+    cases = [
+        ((base, target, [*prompts, foreign]), "tuned on t5_of_others"),
+        ((base, target, [tmp_path / "bad name"]), "name must match"),
+        ((base, target, [prompts[0], tmp_path / "films"]), "Two prompts"),
+        ((base, target, []), "`prompts` must be several"),
+        ((served.base, target, prompts), "no base of releases"),
+        ((base, tmp_path / "mine", prompts), "holds no exported server"),
+    ]
+    for arguments, message in cases:
+        with pytest.raises(ValueError, match=message):
+            assemble_release(*arguments)
+    with pytest.raises(FileNotFoundError):
+        assemble_release(base, target, [tmp_path / "nowhere"])
+    with pytest.raises(FileNotFoundError):
+        assemble_release(tmp_path / "nowhere", target, prompts)
+    shutil.rmtree(foreign)
+    assert not target.exists()
+    assert not list(target.parent.glob(".*"))
+
+
+def test_a_file_system_without_links_is_named(base, prompts, monkeypatch):
+    def refuse(source, target):
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr("os.link", refuse)
+    target = base.parent / "server/8"
+    with pytest.raises(OSError, match="in the file system of its base"):
+        assemble_release(base, target, prompts)
+    assert not target.exists()
+    assert not list(target.parent.glob(".*"))

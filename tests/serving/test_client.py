@@ -1,0 +1,180 @@
+"""The client against a server on the official stubs, gRPC and REST.
+
+Where TF_SERVING_URL names a real server (its base "base" exported with the
+prompts of conftest.py), the first tests run against that one too.
+"""
+
+import contextlib
+import os
+import socket
+import threading
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow_serving", reason="needs gRPC's stubs")
+
+import stub_server
+
+from keras_prompt.serving import (
+    Client,
+    RequestRefusedError,
+    RowsRefusedError,
+    ServerTimeoutError,
+    ServerUnavailableError,
+)
+
+TEXTS = ["the film is a delight", "a dog barked", "dull"]
+TASKS = ["films", "dogs", "dogs"]
+LABELS = ["positive", "a dog"]
+
+
+@pytest.fixture(scope="module")
+def model(served):
+    return stub_server.Model(served.base)
+
+
+@pytest.fixture(params=["grpc", "rest", "real"])
+def client(request, model, served):
+    with contextlib.ExitStack() as stack:
+        if request.param == "real":
+            address = os.environ.get("TF_SERVING_URL")
+            if not address:
+                pytest.skip("TF_SERVING_URL names no real server")
+        elif request.param == "grpc":
+            address = stack.enter_context(stub_server.grpc_server(model))
+        else:
+            address = stack.enter_context(stub_server.rest_server(model))
+        tokenizer = served.alone["films"].tokenizer
+        yield stack.enter_context(
+            Client(address, tokenizer, input_length=24, timeout=20)
+        )
+
+
+def test_answers_are_those_of_the_prompts_alone(client, served):
+    written = client.generate(TEXTS, TASKS)
+    ranked = client.rank(TEXTS, TASKS, LABELS)
+    assert ranked.dtype == np.float32
+    for row, (text, task) in enumerate(zip(TEXTS, TASKS, strict=True)):
+        alone = served.alone[task]
+        assert written[row] == alone.generate([text], max_length=6)[0]
+        expected = alone.rank([text], LABELS)[0]
+        np.testing.assert_allclose(ranked[row], expected, 1e-5, 1e-5)
+    assert client.generate([], []) == []
+    assert client.rank([], [], LABELS).shape == (0, 2)
+
+
+def test_rows_that_cannot_be_answered_are_named(client):
+    with pytest.raises(RowsRefusedError, match="row 1: unknown task 'dogz'"):
+        client.generate(TEXTS, ["films", "dogz", "dogs"])
+    with pytest.raises(RowsRefusedError, match="and 1 rows more") as caught:
+        client.rank(TEXTS, ["../films", "", "dogs"], LABELS)
+    assert caught.value.statuses == {
+        0: "invalid task name",
+        1: "invalid task name",
+    }
+
+
+def test_a_long_text_is_cut_as_the_model_would(client, served):
+    text = "the film is a delight and the cast is wonderful " * 9
+    alone = served.alone["films"]
+    expected = alone.generate([text], max_length=6, input_length=24)
+    assert client.generate([text], "films") == expected
+
+
+@pytest.mark.parametrize("kind", ["grpc", "rest"])
+def test_another_models_name_is_refused_without_a_second_attempt(
+    model, served, kind
+):
+    server = getattr(stub_server, f"{kind}_server")
+    tokenizer = served.alone["films"].tokenizer
+    with server(model) as address:
+        before = model.calls
+        client = Client(address, tokenizer, model="bass")
+        with pytest.raises(RequestRefusedError, match="Servable not found"):
+            client.generate(TEXTS, "films")
+        assert model.calls == before + 1
+        client.close()
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+@pytest.mark.parametrize("scheme", ["", "http://"])
+def test_nobody_at_the_address_is_said_within_the_timeout(served, scheme):
+    address = f"{scheme}127.0.0.1:{free_port()}"
+    tokenizer = served.alone["films"].tokenizer
+    start = time.monotonic()
+    with (
+        Client(address, tokenizer, timeout=0.6) as client,
+        pytest.raises(
+            (ServerUnavailableError, ServerTimeoutError), match="127"
+        ),
+    ):
+        client.generate(TEXTS, "films")
+    assert time.monotonic() - start < 5
+
+
+def test_a_server_that_comes_late_is_reached(model, served):
+    port = free_port()
+    tokenizer = served.alone["films"].tokenizer
+    done = threading.Event()
+
+    def serve_later():
+        time.sleep(0.5)
+        with stub_server.grpc_server(model, port):
+            done.wait(30)
+
+    thread = threading.Thread(target=serve_later)
+    thread.start()
+    try:
+        with Client(f"127.0.0.1:{port}", tokenizer, timeout=30) as client:
+            assert len(client.generate(TEXTS, TASKS)) == 3
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_a_server_that_is_not_ready_is_asked_again(model, served):
+    tokenizer = served.alone["films"].tokenizer
+    with stub_server.rest_server(model, failures=[503, 503]) as address:
+        assert len(Client(address, tokenizer).generate(TEXTS, TASKS)) == 3
+
+
+@pytest.mark.parametrize("scheme", ["", "http://"])
+def test_an_answer_that_does_not_come_is_a_timeout(served, scheme):
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        address = f"{scheme}127.0.0.1:{silent.getsockname()[1]}"
+        tokenizer = served.alone["films"].tokenizer
+        with (
+            Client(address, tokenizer, timeout=0.5) as client,
+            pytest.raises(ServerTimeoutError, match="did not answer in time"),
+        ):
+            client.generate(TEXTS, "films")
+
+
+@pytest.mark.parametrize(
+    "address", ["", "localhost", "host:port", "http//x:1", ":8500"]
+)
+def test_what_is_no_address_is_refused(served, address):
+    with pytest.raises(ValueError, match="`address` must be"):
+        Client(address, served.alone["films"].tokenizer)
+
+
+def test_wrong_arguments_are_refused_before_a_request(served):
+    tokenizer = served.alone["films"].tokenizer
+    with pytest.raises(ValueError, match="`timeout` must be positive"):
+        Client("localhost:1", tokenizer, timeout=0)
+    with Client("http://localhost:1", tokenizer) as client:
+        with pytest.raises(ValueError, match="3 texts and 1 tasks"):
+            client.generate(TEXTS, ["films"])
+        with pytest.raises(ValueError, match="sequence of strings"):
+            client.generate("a film", "films")
+        with pytest.raises(ValueError, match="at least one label"):
+            client.rank(TEXTS, "films", [])

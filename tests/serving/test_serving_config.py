@@ -1,0 +1,144 @@
+"""The files a TensorFlow Serving reads, and the verbs that go with them."""
+
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from google.protobuf import text_format
+
+pytest.importorskip("tensorflow_serving", reason="needs gRPC's stubs")
+
+import stub_server
+from tensorflow_serving.apis import prediction_log_pb2
+from tensorflow_serving.config import model_server_config_pb2
+
+from keras_prompt.cli import main as cli
+from keras_prompt.export.serving_config import write_serving_config
+from keras_prompt.models.checkpoints import hugging_face
+
+
+@pytest.fixture
+def base(served, tmp_path):
+    shutil.copytree(served.base.parent, tmp_path / "base")
+    return tmp_path / "base"
+
+
+@pytest.fixture(autouse=True)
+def _keep_stderr(monkeypatch):
+    monkeypatch.setattr(
+        "keras_prompt.cli.quiet.import_tensorflow", lambda: None
+    )
+
+
+def test_models_config_is_one_of_tensorflow_servings(base):
+    written = write_serving_config(base, name="t5")
+    config = text_format.Parse(
+        written.models.read_text(), model_server_config_pb2.ModelServerConfig()
+    )
+    (model,) = config.model_config_list.config
+    assert (model.name, model.base_path) == ("t5", str(base))
+    assert "pad_variable_length_inputs: true" in written.batching.read_text()
+
+
+def test_every_warm_up_request_runs_and_every_signature_has_one(base):
+    written = write_serving_config(base)
+    model = stub_server.Model(base / "1")
+    signatures = set()
+    for record in tf.data.TFRecordDataset(str(written.warm_up)):
+        log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
+        request = log.predict_log.request
+        inputs = {k: tf.make_ndarray(v) for k, v in request.inputs.items()}
+        name = request.model_spec.signature_name
+        assert "status" in model.predict("base", name, inputs)
+        signatures.add(name)
+    assert signatures == {"serving_default", "generate", "score", "with_prompt"}
+
+
+def test_records_belong_to_the_newest_version(base):
+    shutil.copytree(base / "1", base / "12")
+    (base / "notes").mkdir()
+    written = write_serving_config(base)
+    assert written.warm_up.parts[-3] == "12"
+    assert not (base / "1/assets.extra/tf_serving_warmup_requests").exists()
+
+
+def test_the_verb_prints_the_files_and_a_docker_line(base, served, capsys):
+    assert cli.main(["serve-config", str(base)]) == 0
+    *files, line = capsys.readouterr().out.splitlines()
+    for file in files:
+        subprocess.run(["test", "-s", file], check=True)
+    assert line.startswith("docker run")
+    assert f"-v {served.root}:{served.root}:ro" in line
+    assert f"--model_config_file={base.parent}/models.config" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "no numbered version"),
+        (["BASE", "--name", "a b"], "`name` must be letters"),
+    ],
+)
+def test_what_cannot_be_configured_is_one_line(
+    base, capsys, arguments, message
+):
+    arguments = [a.replace("BASE", str(base)) for a in arguments]
+    assert cli.main(["serve-config", *arguments]) == 1
+    err = capsys.readouterr().err
+    assert message in err
+    assert len(err.splitlines()) == 1
+    assert not (base.parent / "models.config").exists()
+
+
+@pytest.fixture
+def preset(served, tmp_path):
+    backbone = served.alone["films"].backbone
+    hugging_face.write(
+        tmp_path / "tiny",
+        backbone.config,
+        lambda name: backbone.weight(name).numpy(),
+        served.alone["films"].tokenizer.model_proto,
+    )
+    return str(tmp_path / "tiny")
+
+
+@pytest.mark.parametrize("kind", ["grpc", "rest"])
+def test_predict_asks_a_server(served, preset, capsys, kind):
+    texts = ["a dull film", "the dog"]
+    model = stub_server.Model(served.base)
+    with getattr(stub_server, f"{kind}_server")(model) as address:
+        ask = ["predict", "--server", address, "--preset", preset, *texts]
+        ask += ["--input-length", "24"]
+        assert cli.main([*ask, "--task", "dogs"]) == 0
+        written = capsys.readouterr().out.splitlines()
+        rank = ["--answer-by", "rank", "--labels", "a", "positive"]
+        code = cli.main([*ask[:5], "--task", "dogs", *rank, "--", *texts])
+        assert code == 0
+        ranked = capsys.readouterr().out.splitlines()
+        assert cli.main([*ask, "--task", "dogz"]) == 1
+        err = capsys.readouterr().err
+        assert "row 0: unknown task 'dogz'" in err
+    alone = served.alone["dogs"]
+    assert written == alone.generate(texts, max_length=6)
+    best = alone.rank(texts, ["a", "positive"]).argmax(axis=1)
+    assert ranked == np.array(["a", "positive"])[best].tolist()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--preset", "t5_1_1_nano_lm"], "--server needs --task"),
+        (["--task", "x"], "--server needs --preset"),
+        (
+            ["--task", "x", "--preset", "p", "--answer-by", "rank"],
+            "needs --labels",
+        ),
+    ],
+)
+def test_predict_says_what_a_server_needs(capsys, arguments, message):
+    code = cli.main(["predict", "--server", "host:1", "text", *arguments])
+    out, err = capsys.readouterr()
+    assert (code, out) == (1, "")
+    assert message in err
