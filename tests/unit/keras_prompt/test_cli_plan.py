@@ -1,0 +1,81 @@
+"""`keras-prompt plan`, as a user types it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from keras_prompt.cli.main import main
+
+_DOCUMENT = Path(__file__).parents[3] / "docs" / "devices.md"
+
+
+def test_a_plan_is_printed(capsys):
+    line = "plan --model xxl --devices 8 --memory 16GB --rematerialize"
+    assert main([*line.split(), "--batch-size", "16"]) == 0
+    output = capsys.readouterr().out
+    assert "batch:2;model:4" in output
+    assert "fits                  yes" in output
+
+
+def test_a_plan_that_does_not_fit_says_what_does(capsys):
+    line = ["plan", "--model", "xxl", "--memory", "16GB"]
+    assert main([*line, "--devices", "8"]) == 0
+    output = capsys.readouterr().out
+    assert "fits                  no" in output
+    assert "fits with --rematerialize --batch-size 16" in output
+    assert main(line) == 0
+    assert "use more devices" in capsys.readouterr().out
+
+
+def test_a_plan_as_json(capsys):
+    assert main(["plan", "--model", "small", "--memory", "8GiB", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    parts = ("weights", "activations", "state")
+    assert found["total"] == sum(found[part] for part in parts)
+
+
+def test_the_table_in_the_documentation_is_what_the_command_prints(capsys):
+    assert main(["plan", "--table", "--rematerialize"]) == 0
+    table = capsys.readouterr().out
+    assert len(table.splitlines()) == 2 + 5 * 9
+    assert table in _DOCUMENT.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ("--model xll --memory 1GB", 1, "Did you mean 'xl'"),
+        ("--model xl", 1, "give --model and --memory, or --table"),
+        ("--model xl --memory 16G", 2, "must be a size such as 16GB"),
+        ("--model xl --memory 0GB", 2, "must be a size such as 16GB"),
+        ("--model xl --memory 1GB --devices 0", 2, "a positive integer"),
+    ],
+)
+def test_wrong_arguments_are_one_line(capsys, arguments, code, words):
+    try:
+        found = main(["plan", *arguments.split()])
+    except SystemExit as exit_:
+        found = exit_.code
+    captured = capsys.readouterr()
+    assert found == code
+    assert words in captured.err
+    assert len(captured.err.splitlines()) == 1
+
+
+def test_a_plan_needs_no_tensorflow():
+    program = (
+        "import sys\n"
+        "from keras_prompt.cli.main import main\n"
+        "main('plan --model xl --devices 2 --memory 16GB'.split())\n"
+        "print('tensorflow' in sys.modules)\n"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.splitlines()[-1] == "False"
