@@ -17,12 +17,18 @@ from collections.abc import Iterator
 
 from keras_prompt.models.layout import Layout, parse_layout
 from keras_prompt.models.t5.config import T5Config
+from keras_prompt.models.t5.int8 import scale_name, scale_table
 from keras_prompt.models.t5.variables import dimension_sizes, weight_table
 
 # Left to the runtime: its own buffers, code, and the holes between tensors.
 _USABLE = 0.9
 _WEIGHT_BYTES = {"float32": 4, "bfloat16": 2, "mixed_bfloat16": 4}
-_ACTIVATION_BYTES = {"float32": 4, "bfloat16": 2, "mixed_bfloat16": 2}
+_ACTIVATION_BYTES = {
+    "float32": 4,
+    "bfloat16": 2,
+    "mixed_bfloat16": 2,
+    "int8": 4,
+}
 # Of the tanh form: gate, half of it, tanh, one more than it, GELU, and what
 # GELU multiplies.
 _GATED_GELU_TENSORS = 6
@@ -92,7 +98,7 @@ def plan(
         devices: how many there are.
         memory: bytes of one.
         batch: of one step.
-        dtype: "float32", "bfloat16" or "mixed_bfloat16".
+        dtype: "float32", "bfloat16", "mixed_bfloat16" or "int8".
         rematerialize: as `from_preset` takes it.
     """
     plans = [
@@ -105,10 +111,13 @@ def plan(
 
 def weight_bytes(config: T5Config, layout: Layout, dtype: str) -> int:
     """Bytes of the weights that one device holds."""
-    return _WEIGHT_BYTES[dtype] * sum(
-        math.prod(layout.slice_shape(dimensions))
-        for dimensions in weight_table(config).values()
-    )
+    scales = scale_table(config) if dtype == "int8" else {}
+    size = 0
+    for name, dimensions in (weight_table(config) | scales).items():
+        is_int8 = scale_name(name) in scales
+        bytes_each = 1 if is_int8 else _WEIGHT_BYTES.get(dtype, 4)
+        size += bytes_each * math.prod(layout.slice_shape(dimensions))
+    return size
 
 
 def activation_bytes(

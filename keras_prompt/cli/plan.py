@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = "keras-prompt plan --model xxl --devices 8 --memory 16GB"
 _UNITS = {"MB": 10**6, "GB": 10**9, "MiB": 2**20, "GiB": 2**30}
-_DTYPES = ("float32", "bfloat16", "mixed_bfloat16")
+_DTYPES = ("float32", "bfloat16", "mixed_bfloat16", "int8")
 _SIZES = ("small", "base", "large", "xl", "xxl")
 # Devices that a program sees, and the memory of one. A v2 or v3 chip is two
 # devices; sizes: cloud.google.com/tpu/docs, "System architecture".

@@ -12,11 +12,15 @@ output layer is tied, an output channel. Norms and relative position biases,
 a thousandth of the numbers, stay float32.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from keras_prompt.models.t5.config import T5Config
 from keras_prompt.models.t5.variables import Dimensions, weight_table
-from keras_prompt.types import FloatArray, Int8Array
+
+if TYPE_CHECKING:  # a plan is made without TensorFlow, which it imports
+    from keras_prompt.types import FloatArray, Int8Array
 
 _LARGEST = 127  # -128 is left out, so that the range is symmetric
 _SMALLEST = np.finfo(np.float32).tiny
@@ -59,8 +63,8 @@ def resident_bytes(config: T5Config) -> int:
 
 
 def quantise(
-    name: str, dimensions: Dimensions, value: FloatArray
-) -> tuple[Int8Array, FloatArray]:
+    name: str, dimensions: Dimensions, value: "FloatArray"
+) -> "tuple[Int8Array, FloatArray]":
     """A kernel's whole numbers and scales.
 
     Beside the two results it needs memory for a block of the kernel only.
@@ -99,8 +103,11 @@ def quantise(
 
 
 def dequantise(
-    name: str, dimensions: Dimensions, quantised: Int8Array, scale: FloatArray
-) -> FloatArray:
+    name: str,
+    dimensions: Dimensions,
+    quantised: "Int8Array",
+    scale: "FloatArray",
+) -> "FloatArray":
     """The float32 weight that whole numbers and scales stand for."""
     summed = _summed(name)
     spread = scale.reshape(

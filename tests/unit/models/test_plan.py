@@ -34,6 +34,12 @@ def test_one_device_holds_every_weight():
     assert weight_bytes(XXL, Layout(), "float32") == 4 * parameter_count(XXL)
 
 
+def test_int8_is_counted_with_its_scales():
+    from keras_prompt.models.t5.int8 import resident_bytes
+
+    assert weight_bytes(XXL, Layout(), "int8") == resident_bytes(XXL)
+
+
 def test_a_mesh_divides_what_it_splits():
     layout = parse_layout(
         "model:4", "heads:model;d_ff:model;vocab:model", dimension_sizes(XXL)
