@@ -118,8 +118,8 @@ def export_server(
         Bytes of all files.
 
     Raises:
-        ValueError: a length is not positive, the root has glob characters, or
-            the folder holds something else.
+        ValueError: a length is not positive, the root has glob characters,
+            the folder holds something else, or the backbone is on a mesh.
         OSError: the place cannot be written; nothing is left behind.
     """
     for argument, value in (
@@ -131,6 +131,12 @@ def export_server(
                 f"`{argument}` must be a positive integer. "
                 f"Received: {argument}={value!r}"
             )
+    if backbone.device_count > 1:
+        raise ValueError(
+            "`backbone` must be on one device: its devices would be written "
+            "into the graph. Load it without `mesh_shape`. "
+            f"Received: a mesh of {backbone.device_count}"
+        )
     root = None if prompt_root is None else str(Path(prompt_root).absolute())
     if root is not None and set(root) & set("*?[]\\\n"):
         raise ValueError(

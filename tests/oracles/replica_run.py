@@ -191,6 +191,11 @@ def main(vocabulary, folder, count):
         output["said"] = refusals(vocabulary, strategy)
         dropped = fit(vocabulary, strategy, MESHES[2][0], dropout_rate=0.2)
         output["dropped"] = dropped["losses"].tolist()
+        one_device = tf.distribute.get_strategy()
+        whole = fit(vocabulary, one_device, dtype="int8")
+        del whole["partial"]
+        split = fit(vocabulary, strategy, MESHES[2][0], dtype="int8")
+        results["int8"] = difference(split, whole)
     print(json.dumps(output))
 
 

@@ -1,6 +1,7 @@
 """Meshes and layouts: what is cut where, and what is refused."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -103,6 +104,15 @@ def test_a_mesh_that_does_not_fit_is_refused_before_a_weight_is_read(
             **options,
         )
     assert not read
+
+
+def test_a_server_of_a_mesh_is_refused(tmp_path):
+    from keras_prompt.export.server import export_server
+
+    on_a_mesh = SimpleNamespace(device_count=2)
+    with pytest.raises(ValueError, match="Load it without `mesh_shape`"):
+        export_server(on_a_mesh, tmp_path / "server", tmp_path)
+    assert not (tmp_path / "server").exists()
 
 
 def test_the_suggested_layout_suits_every_released_size():
