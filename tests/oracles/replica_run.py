@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 import tensorflow as tf
-from oracles.mesh_run import FULL, build, devices, difference
+from oracles.mesh_run import FULL, build, bytes_per_device, devices, difference
 
 STEPS = 20
 # Meshes of replicas by their number.
@@ -96,6 +96,8 @@ def fit(vocabulary, strategy, mesh=("", ""), steps_per_execution=1, **options):
         data, epochs=4, steps_per_epoch=STEPS // 4, verbose=0
     ).history["loss"]
     assert int(model.optimizer.iterations.numpy()) == STEPS
+    if any(mesh):
+        check_bytes(model.backbone, mesh, options.get("dtype", "float32"))
     found = {
         "losses": np.array(losses),
         "prompt": model.prompt.embeddings.numpy(),
@@ -112,6 +114,19 @@ def fit(vocabulary, strategy, mesh=("", ""), steps_per_execution=1, **options):
             model.evaluate(dataset(model, 18), verbose=0)
         )
     return found
+
+
+def check_bytes(backbone, mesh, dtype):
+    """Each replica's device holds its slices and no more."""
+    from keras_prompt.models.layout import parse_layout
+    from keras_prompt.models.plan import weight_bytes
+    from keras_prompt.models.t5.variables import dimension_sizes
+
+    config = backbone.config
+    layout = parse_layout(*mesh, dimension_sizes(config))
+    held = bytes_per_device(backbone)
+    assert len(held) == layout.device_count
+    assert set(held.values()) == {weight_bytes(config, layout, dtype)}
 
 
 def refusals(vocabulary, strategy):

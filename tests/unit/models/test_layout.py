@@ -106,6 +106,22 @@ def test_a_mesh_that_does_not_fit_is_refused_before_a_weight_is_read(
     assert not read
 
 
+def test_a_mesh_over_workers_is_refused():
+    import tensorflow as tf
+
+    from keras_prompt.models.mesh.replica import Replica
+
+    class Workers(tf.distribute.MultiWorkerMirroredStrategy):
+        num_replicas_in_sync = 2
+
+        def __init__(self):
+            pass
+
+    layout = parse_layout("model:2", "heads:model", SIZES)
+    with pytest.raises(ValueError, match="over several workers"):
+        Replica(layout, Workers())
+
+
 def test_a_server_of_a_mesh_is_refused(tmp_path):
     from keras_prompt.export.server import export_server
 
