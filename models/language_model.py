@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_prompt.models.fixed_sums import fixed_order_of_sums
 from keras_prompt.models.t5.backbone import MeshT5Backbone
 from keras_prompt.models.t5.forward import Segments
 from keras_prompt.types import Tensor
@@ -47,6 +48,10 @@ class T5LanguageModel(keras.Model):
             Segments(inputs["encoder_segments"], inputs["decoder_segments"]),
             training=training,
         )
+
+    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+        with fixed_order_of_sums():
+            return super().fit(*args, **kwargs)
 
     def train_step(self, data: tuple[Any, ...]) -> dict[str, Any]:
         batch = keras.utils.unpack_x_y_sample_weight(data)

@@ -17,6 +17,7 @@ import tensorflow as tf
 from keras_prompt.models import decoding
 from keras_prompt.models.checkpoints import formats
 from keras_prompt.models.data_position import TrackPosition
+from keras_prompt.models.fixed_sums import fixed_order_of_sums
 from keras_prompt.models.keras_strategy import StrategyModel
 from keras_prompt.models.t5.backbone import MeshT5Backbone
 from keras_prompt.models.t5.presets import (
@@ -161,7 +162,9 @@ class PromptedT5(StrategyModel):
                 steps_done = callback.resume(self, per_epoch, position)
         if position is not None:
             callbacks.insert(0, TrackPosition(position))
-        fit = functools.partial(super().fit, x, *args, **kwargs)
+        fit = fixed_order_of_sums()(
+            functools.partial(super().fit, x, *args, **kwargs)
+        )
         if per_epoch is None or not steps_done:
             return fit(
                 epochs=epochs,
