@@ -1,7 +1,8 @@
 """What training eight prompts in one fit gains against eight runs.
 
 Steps of one bank and of one model a task, on the same rows, turn by turn in
-one process; prints ratios. Run it as
+one process; prints ratios, in processor time, which other processes on the
+machine disturb less. Run it as
 
     python benchmarks/bank_training.py --data-dir DIR
 
@@ -109,10 +110,10 @@ def _compiled(model: PromptedT5) -> PromptedT5:
 
 
 def _seconds(model: PromptedT5, rows: Iterator[Any], steps: int) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(steps):
         model.train_function(rows)
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -295,6 +297,61 @@ def test_a_task_is_added_replaced_and_removed_while_served(
         assert decoded(served, ids) == model.generate(TEXTS, max_length=6)
     shutil.rmtree(served.root / "new")
     assert ask()[0] == {b"unknown task 'new'"}
+
+
+def test_replacing_a_prompt_under_load_fails_no_request(served, signatures):
+    """Each answer is that of one prompt or of the other, by a flipped link.
+
+    A link that is flipped in the microseconds between RestoreV2's reading of
+    index and data is a DataLossError, which the client asks again after.
+    """
+
+    def ask(inputs):
+        for _ in range(3):
+            try:
+                return call(signatures, "score", inputs)
+            except tf.errors.DataLossError:
+                lost.append(1)
+        raise AssertionError("three times in a row")
+
+    lost = []
+    texts = ["the film is a delight", "dull"]
+    expected = []
+    for version, (length, seed) in enumerate(((4, 11), (2, 12))):
+        model = served.add(f"flip{version}", length, seed)
+        expected.append(model.rank(texts, TARGETS))
+    link = served.root / "flipped"
+    link.symlink_to("flip0")
+    stop, flips = threading.Event(), []
+
+    def flip():
+        while not stop.is_set():
+            new = served.root / ".next"
+            new.symlink_to(f"flip{(len(flips) + 1) % 2}")
+            new.replace(link)
+            flips.append(1)
+            time.sleep(0.002)
+
+    thread = threading.Thread(target=flip)
+    thread.start()
+    inputs = scored(served) | request(served, texts, ["flipped"] * 2)
+    inputs = {name: value[:2] for name, value in inputs.items()}
+    seen = set()
+    try:
+        for _ in range(60):
+            found = ask(inputs)
+            assert found["status"].tolist() == [b"ok", b"ok"]
+            errors = [np.abs(found["scores"] - e).max() for e in expected]
+            assert min(errors) < 1e-4
+            seen.add(int(np.argmin(errors)))
+    finally:
+        stop.set()
+        thread.join()
+        for path in (link, served.root / "flip0", served.root / "flip1"):
+            path.unlink() if path.is_symlink() else shutil.rmtree(path)
+    assert seen == {0, 1}
+    assert len(flips) > 20
+    assert len(lost) < 6
 
 
 def test_a_prompt_of_another_base_is_refused_with_its_name(served, signatures):
