@@ -35,6 +35,7 @@ from keras_prompt.models.ensemble import PromptEnsemble
 from keras_prompt.models.prompt_bank_t5 import PromptBankT5
 from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
 from keras_prompt.models.prompted_t5 import load_base
+from keras_prompt.models.t5.backbone import MeshT5Backbone
 from keras_prompt.serving import Client
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests/serving"))
@@ -57,7 +58,7 @@ def main() -> None:
     task = tasks.get("super_glue/rte", data_dir=options.data_dir)
     rows = task.examples("validation")[: options.rows]
     texts = [row["inputs"] for row in rows]
-    backbone, tokenizer = load_base(options.preset, "float32", 0.0)
+    backbone, tokenizer = load_base(options.preset)
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch) / "prompts"
         singles = []
@@ -125,7 +126,9 @@ def _ensemble(
     print(f"5 prompts in one pass against 5 passes: throughput {ratio}")
 
 
-def _release(scratch: Path, backbone: object, folders: Sequence[Path]) -> None:
+def _release(
+    scratch: Path, backbone: MeshT5Backbone, folders: Sequence[Path]
+) -> None:
     start = time.perf_counter()
     size = export_server(backbone, scratch / "release", None)
     whole = time.perf_counter() - start
