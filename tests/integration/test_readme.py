@@ -18,6 +18,12 @@ _FACTS = [
     ("The road is wet.", "It rained.", "not_entailment"),
     ("Bo ran home.", "Bo moved.", "entailment"),
 ]
+# What a reader would have tuned in the meantime.
+_SECOND_PROMPT = """
+kp.export_prompt(
+    model, "prompts/boolq", task="super_glue/boolq", label_words=("a", "b")
+)
+"""
 
 
 @pytest.fixture
@@ -43,7 +49,8 @@ def data_dir(tmp_path):
 
 @pytest.mark.slow
 def test_the_python_of_the_readme_runs(tmp_path, data_dir):
-    (program,) = re.findall(r"```python\n(.*?)```", _README.read_text(), re.S)
+    one, many = re.findall(r"```python\n(.*?)```", _README.read_text(), re.S)
+    program = one + _SECOND_PROMPT + many
     process = subprocess.run(
         [sys.executable, "-c", program],
         cwd=tmp_path,
