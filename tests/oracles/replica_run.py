@@ -69,9 +69,10 @@ def rows_of_an_epoch(strategy):
     rows = [{"inputs": f"{n + 10}", "targets": "5"} for n in range(23)]
     task = Task("numbers", RowsSource({"train": rows}), closed=False)
     data = make_dataset(task, "train", NumberTokenizer(), batch_size=8)
-    found = [[] for _ in strategy.extended.worker_devices]
+    found = []
     for x, _, _ in strategy.experimental_distribute_dataset(data):
         parts = strategy.experimental_local_results(x["encoder_token_ids"])
+        found = found or [[] for _ in parts]
         for mine, part in zip(found, parts, strict=True):
             mine += [int(row[0]) - 10 for row in part]
     return found
