@@ -5,7 +5,7 @@ PYTHON ?= $(shell for python in python3.11 python3 python; do \
 	2>/dev/null && echo "$$python" && break; done)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-SOURCES := keras_prompt models tasks tests demo recipes benchmarks
+SOURCES := keras_prompt models tasks tests demo recipes benchmarks notebooks
 
 # TensorFlow's and oneDNN's start-up lines; nothing is computed differently.
 export TF_CPP_MIN_LOG_LEVEL := 3
@@ -64,7 +64,7 @@ clean:  ## removes .venv and everything that was built
 	@$(PIP) --no-deps --editable .
 	@touch $@
 
-.venv/dev-installed: .venv/runtime-installed requirements/dev.txt
+.venv/dev-installed: .venv/demo-installed requirements/dev.txt
 	@$(PIP) --no-deps -r requirements/dev.txt
 	@touch $@
 

@@ -77,8 +77,6 @@ def run(grid: Grid, cell: Cell, place: Place) -> None:
         ValueError: a setting is wrong.
         KeyboardInterrupt: the run can go on from here.
     """
-    import keras
-
     about = grid.tasks[cell.task]
     options = {**grid.tune, **about.get("tune", {})}
     data_dir = str(place.output / "data") if "from" in about else None
@@ -87,8 +85,8 @@ def run(grid: Grid, cell: Cell, place: Place) -> None:
         _zero_shot(cell, place, preset, options, data_dir)
     else:
         _tune(cell, place, preset, options, data_dir)
-    # Hundreds of models are made in this process.
-    keras.backend.clear_session()
+    # Hundreds of models are made in this process, and models hold cycles.
+    # (Keras' `clear_session` would take the vocabularies of others with it.)
     gc.collect()
 
 

@@ -143,7 +143,6 @@ def test_an_interrupt_loses_nothing_that_finished(
 
 
 def test_a_figure_is_drawn_of_what_has_finished(arguments, tmp_path):
-    pytest.importorskip("matplotlib")
     paper.main(arguments)
     image = (tmp_path / "out" / "method.png").read_bytes()
     assert image.startswith(b"\x89PNG")

@@ -4,11 +4,11 @@ import json
 
 import pytest
 import tokenizers
+from sentencepiece import sentencepiece_model_pb2 as sentencepiece_pb2
 
 from keras_prompt.models.checkpoints.unigram_json import sentencepiece_model
 from keras_prompt.tokenizer import Tokenizer
 
-sentencepiece_pb2 = pytest.importorskip("sentencepiece.sentencepiece_model_pb2")
 TEXTS = (
     "the film is a delight",
     "  two   spaces, and\ttabs\nand lines ",

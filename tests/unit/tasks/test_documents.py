@@ -65,7 +65,8 @@ def test_a_file_of_the_same_size_has_another_version_once_it_changed(tmp_path):
 @pytest.fixture(scope="module")
 def tfds_folder(tmp_path_factory):
     """A text data set of three rows, prepared by a tfds builder."""
-    tfds = pytest.importorskip("tensorflow_datasets")
+    import tensorflow_datasets as tfds
+
     folder = tmp_path_factory.mktemp("tfds")
 
     class TinyStories(tfds.core.GeneratorBasedBuilder):
@@ -130,7 +131,8 @@ def test_a_wrong_source_is_refused_before_it_is_read(word, message):
 @pytest.fixture
 def seqio_module(tmp_path, monkeypatch):
     """A module that registers tasks of SeqIO, as users have them."""
-    seqio = pytest.importorskip("seqio")
+    import seqio
+
     (tmp_path / "my_corpora.py").write_text(
         "import functools, seqio\n"
         "rows = ['one\\ntwo', '', 'three']\n"

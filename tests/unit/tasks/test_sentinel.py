@@ -93,7 +93,7 @@ def test_both_ways_of_answering_compare_labels(task, tiny_model):
     ]
 
     class Writer:
-        prompt = tiny_model.prompt
+        prompt_weights = tiny_model.prompt_weights
 
         def generate(self, texts, *arguments, **options):
             return ["<extra_id_0> positive"] * len(texts)
