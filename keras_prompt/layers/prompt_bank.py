@@ -14,7 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from keras_prompt.layers.prompt_embedding import check_prompt_length
+from keras_prompt.layers.prompt_embedding import (
+    check_prompt_length,
+    check_token_embeddings_shape,
+)
 from keras_prompt.prompt_files import PromptCard, PromptFile, read_prompt
 from keras_prompt.registry import lookup
 from keras_prompt.types import Tensor
@@ -151,15 +154,7 @@ class PromptBank(keras.layers.Layer):
         task_index_shape: tuple[int | None, ...] | None = None,
         padding_mask_shape: tuple[int | None, ...] | None = None,
     ) -> None:
-        if (
-            len(token_embeddings_shape) != 3
-            or token_embeddings_shape[-1] is None
-        ):
-            raise ValueError(
-                "`token_embeddings` must have shape (batch, length, d_model) "
-                "with d_model known. "
-                f"Received: shape={tuple(token_embeddings_shape)}"
-            )
+        check_token_embeddings_shape(token_embeddings_shape)
         self.prompts: dict[str, keras.Variable] = {}
         for place, (name, length) in enumerate(self.prompt_lengths.items()):
             weight = self.add_weight(

@@ -59,15 +59,7 @@ class PromptEmbedding(keras.layers.Layer):
         token_embeddings_shape: tuple[int | None, ...],
         padding_mask_shape: tuple[int | None, ...] | None = None,
     ) -> None:
-        if (
-            len(token_embeddings_shape) != 3
-            or token_embeddings_shape[-1] is None
-        ):
-            raise ValueError(
-                "`token_embeddings` must have shape (batch, length, d_model) "
-                "with d_model known. "
-                f"Received: shape={tuple(token_embeddings_shape)}"
-            )
+        check_token_embeddings_shape(token_embeddings_shape)
         self.embeddings = self.add_weight(
             name="embeddings",
             shape=(self.prompt_length, token_embeddings_shape[-1]),
@@ -138,4 +130,17 @@ def check_prompt_length(prompt_length: Any) -> None:
         raise ValueError(
             "`prompt_length` must be a positive integer. "
             f"Received: prompt_length={prompt_length!r}"
+        )
+
+
+def check_token_embeddings_shape(shape: tuple[int | None, ...]) -> None:
+    """Refuses what no prompt can stand before.
+
+    Raises:
+        ValueError: `shape` is not (B, S, D) with D known.
+    """
+    if len(shape) != 3 or shape[-1] is None:
+        raise ValueError(
+            "`token_embeddings` must have shape (batch, length, d_model) "
+            f"with d_model known. Received: shape={tuple(shape)}"
         )
