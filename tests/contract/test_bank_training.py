@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -37,7 +38,10 @@ def single(model, name):
 
 
 def bank_of(model):
-    bank = PromptBank(LENGTHS)
+    # Always the same start: Adafactor's first step is each number's sign, and
+    # a gradient that is nearly zero may round to either.
+    start = keras.initializers.RandomUniform(-0.5, 0.5, seed=3)
+    bank = PromptBank(LENGTHS, start)
     return PromptBankT5(model.backbone, model.tokenizer, bank)
 
 
@@ -141,7 +145,7 @@ def test_compiled_with_xla_the_steps_are_the_same(tiny_model):
 def test_factored_moments_are_each_prompts_own(tiny_tokenizer):
     """130 vectors of width 128 are factored, 4 are not."""
     config = T5Config(tiny_tokenizer.vocabulary_size, 128, 4, 8, 2, 1, 1)
-    backbone = MeshT5Backbone(config, seed=2)
+    backbone = MeshT5Backbone(config, seed=3)
     lengths = {"a": 130, "b": 4}
     bank = compiled(PromptBankT5(backbone, tiny_tokenizer, PromptBank(lengths)))
     alone = {}
@@ -246,7 +250,7 @@ for strategy in (
     tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]),
 ):
     with strategy.scope():
-        backbone = training.MeshT5Backbone(config, seed=2)
+        backbone = training.MeshT5Backbone(config, seed=3)
         bank = training.PromptBank(training.LENGTHS)
         model = training.PromptBankT5(backbone, tokenizer, bank)
         start = start or bank.get_weights()
