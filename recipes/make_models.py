@@ -77,7 +77,8 @@ def make(
     )
     _keep(folder / "pretrain" / "model", folder / "0")
     adapt = dict(recipe["adapt"])
-    for percent in adapt.pop("percent"):
+    percents, end = adapt.pop("percent"), adapt.pop("decay_steps")
+    for percent in percents:
         if (folder / str(percent)).is_dir():
             continue
         pretrain(
@@ -87,6 +88,7 @@ def make(
                 objective="prefix_lm",
                 base=str(folder / "0"),
                 steps=size["adapt_steps"] * percent // 100,
+                decay_steps=end if percent == percents[-1] else 0,
                 **adapt,
             )
         )

@@ -64,7 +64,8 @@ def test_a_size_is_made_of_text_with_each_length_of_adaptation(tmp_path):
     recipe = {
         "vocabulary": 25,
         "pretrain": small,
-        "adapt": small | {"percent": [50, 100], "learning_rate": 0.001},
+        "adapt": small
+        | {"percent": [50, 100], "learning_rate": 0.001, "decay_steps": 1},
     }
     size = {
         **dict.fromkeys(("d_model", "d_kv", "d_ff"), 8),
@@ -85,6 +86,8 @@ def test_a_size_is_made_of_text_with_each_length_of_adaptation(tmp_path):
         weight = hugging_face.read(folder).weights("shared/embedding")
         embeddings[percent] = weight.tobytes()
     assert len(set(embeddings.values())) == 3
+    run = json.loads((output / "tiny" / "adapt" / "run.json").read_text())
+    assert run["decay_steps"] == 1  # of the last percentage alone
     # Again, it has nothing left to do.
     make_models.make(*arguments)
     weight = hugging_face.read(output / "tiny" / "100")
