@@ -38,9 +38,7 @@ def main(arguments: list[str] | None = None) -> None:
         lookup("task of the grid", name, grid.tasks)
     import_tensorflow()
     from paper_report import write_report
-    from paper_runs import Place, model_of, prepare_tasks, result_of, run
-
-    from keras_prompt.models.t5.presets import find_checkpoint
+    from paper_runs import Place, prepare_models, prepare_tasks, result_of, run
 
     place = Place(options.output, options.data, options.models)
     cells = grid.all_cells(figures, names)
@@ -48,10 +46,9 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"{len(cells):,} cells, {len(left):,} of them to run")
     if options.report:
         left = []
-    for cell in left:
-        find_checkpoint(model_of(grid, cell, place))  # before any work
     if left:
-        prepare_tasks(grid, names, place)
+        prepare_models(grid, left, place)  # before any work
+        prepare_tasks(grid, list({cell.task: None for cell in left}), place)
     for number, cell in enumerate(left, 1):
         run(grid, cell, place)
         result = result_of(cell, place)

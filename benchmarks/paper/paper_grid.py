@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 METHODS = ("prompt", "model", "zero-shot")
+RANDOM = "random"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +17,8 @@ class Cell:
     Attributes:
         task: its name, without a sentinel.
         size: of the model, a name in the grid's `models`.
-        adaptation: LM adaptation, percent of its whole length.
+        adaptation: LM adaptation, percent of its whole length; or "random",
+            weights that were never trained.
         method: "prompt", "model" or "zero-shot".
         prompt_length: 0 without a prompt.
         initial_prompt: as `keras-prompt tune` takes it; empty without one.
@@ -26,7 +28,7 @@ class Cell:
 
     task: str
     size: str
-    adaptation: int
+    adaptation: int | str
     method: str
     prompt_length: int
     initial_prompt: str
@@ -68,12 +70,14 @@ class Figure:
         x: the setting along the horizontal axis.
         values: of that setting.
         lines: what each line sets.
+        tasks: that it is drawn for; none is all of the grid's.
     """
 
     title: str
     x: str
     values: Sequence[Any]
     lines: Mapping[str, Mapping[str, Any]]
+    tasks: Sequence[str] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,6 +88,7 @@ class Grid:
         seeds: of every cell.
         settings: of a cell, for what a figure does not set.
         tune: settings of `TuneConfig` for all cells.
+        methods: further ones by method.
         models: folder or preset by size and adaptation.
         tasks: by name, each with what makes its data and its `tune`.
         figures: by name.
@@ -92,9 +97,15 @@ class Grid:
     seeds: Sequence[int]
     settings: Mapping[str, Any]
     tune: Mapping[str, Any]
+    methods: Mapping[str, Mapping[str, Any]]
     models: Mapping[str, Mapping[str, str]]
     tasks: Mapping[str, Mapping[str, Any]]
     figures: Mapping[str, Figure]
+
+    def tasks_of(self, figure: str, tasks: Sequence[str]) -> list[str]:
+        """Those of some tasks that a figure is drawn for."""
+        own = self.figures[figure].tasks
+        return [name for name in tasks if own is None or name in own]
 
     def cells(
         self, figure: str, task: str, line: str, value: Any
@@ -119,7 +130,7 @@ class Grid:
         found = dict.fromkeys(
             cell
             for name in figures
-            for task in tasks
+            for task in self.tasks_of(name, tasks)
             for line in self.figures[name].lines
             for value in self.figures[name].values
             for cell in self.cells(name, task, line, value)
@@ -141,10 +152,17 @@ def read_grid(path: Path) -> Grid:
         figures = {
             name: _figure(figure) for name, figure in raw.pop("figures").items()
         }
-        grid = Grid(**raw, figures=figures)
+        grid = Grid(**({"methods": {}} | raw), figures=figures)
         cells = grid.all_cells(list(figures), list(grid.tasks))
         for cell in cells:
-            grid.models[cell.size][str(cell.adaptation)]
+            models = grid.models[cell.size]
+            if cell.adaptation != RANDOM:
+                models[str(cell.adaptation)]
+        for name, figure in figures.items():
+            for task in figure.tasks or ():
+                grid.tasks[task]
+            if not grid.tasks_of(name, list(grid.tasks)):
+                raise ValueError(f"figure '{name}' has no task.")
     except (tomllib.TOMLDecodeError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is no grid: {error}") from error
     except KeyError as error:
@@ -154,4 +172,4 @@ def read_grid(path: Path) -> Grid:
 
 def _figure(raw: dict[str, Any]) -> Figure:
     ((x, values),) = raw["x"].items()
-    return Figure(raw["title"], x, values, raw["lines"])
+    return Figure(raw["title"], x, values, raw["lines"], raw.get("tasks"))

@@ -88,7 +88,7 @@ def _csv(cells: Sequence[Cell], place: Place) -> str:
 
 def _tables(grid: Grid, figure: str, names: Sequence[str], place: Place) -> str:
     """A figure as a table for each task, lines as columns."""
-    drawn = grid.figures[figure]
+    drawn, names = grid.figures[figure], grid.tasks_of(figure, names)
     lines = list(drawn.lines)
     parts = [f"### {drawn.title}\n"]
     for name in (*names, _ALL):
@@ -117,7 +117,7 @@ def _draw(
     """A panel for each task with points; whether there was one to draw."""
     from matplotlib import pyplot as plt
 
-    drawn = grid.figures[figure]
+    drawn, names = grid.figures[figure], grid.tasks_of(figure, names)
     panels: dict[str, dict[str, list[tuple[int, Point]]]] = {}
     for name in (*names, _ALL):
         lines = {

@@ -4,10 +4,12 @@ import dataclasses
 import gc
 import importlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from paper_grid import Cell, Grid
+import numpy as np
+from paper_grid import RANDOM, Cell, Grid
 
 from keras_prompt import tasks
 from keras_prompt.atomic_files import write_file
@@ -56,9 +58,50 @@ def prepare_tasks(grid: Grid, names: list[str], place: Place) -> None:
                 print(done)
 
 
+def prepare_models(grid: Grid, cells: Sequence[Cell], place: Place) -> None:
+    """Looks for every cell's model, and makes the random ones.
+
+    Raises:
+        FileNotFoundError: one is absent.
+        ValueError: one is neither a folder nor a preset.
+    """
+    from keras_prompt.models.checkpoints import formats, hugging_face
+    from keras_prompt.models.t5.presets import find_checkpoint
+    from keras_prompt.models.t5.variables import initial_weight, weight_table
+
+    trained = {}
+    for cell in cells:
+        at = cell.adaptation
+        word = next(iter(grid.models[cell.size])) if at == RANDOM else str(at)
+        folder = _trained_model(grid, cell.size, word, place)
+        trained[cell.size, at] = find_checkpoint(folder)
+    for (size, adaptation), folder in trained.items():
+        random = _random_model(size, place)
+        if adaptation == RANDOM and not random.is_dir():
+            like = formats.read(folder)
+            table, rng = weight_table(like.config), np.random.default_rng(0)
+            weights = {
+                name: initial_weight(name, dimensions, rng)
+                for name, dimensions in table.items()
+            }
+            hugging_face.write(
+                random, like.config, weights.__getitem__, like.vocabulary
+            )
+
+
 def model_of(grid: Grid, cell: Cell, place: Place) -> str:
     """The folder of a cell's model, or the preset's name."""
-    word = grid.models[cell.size][str(cell.adaptation)]
+    if cell.adaptation == RANDOM:
+        return str(_random_model(cell.size, place))
+    return _trained_model(grid, cell.size, str(cell.adaptation), place)
+
+
+def _random_model(size: str, place: Place) -> Path:
+    return place.output / "models" / f"{size}-{RANDOM}"
+
+
+def _trained_model(grid: Grid, size: str, adaptation: str, place: Place) -> str:
+    word = grid.models[size][adaptation]
     folder = place.models / word
     return str(folder) if folder.is_dir() else word
 
@@ -78,7 +121,11 @@ def run(grid: Grid, cell: Cell, place: Place) -> None:
         KeyboardInterrupt: the run can go on from here.
     """
     about = grid.tasks[cell.task]
-    options = {**grid.tune, **about.get("tune", {})}
+    options = {
+        **grid.tune,
+        **grid.methods.get(cell.method, {}),
+        **about.get("tune", {}),
+    }
     data_dir = str(place.output / "data") if "from" in about else None
     preset = model_of(grid, cell, place)
     if cell.method == "zero-shot":
@@ -133,7 +180,7 @@ def _zero_shot(
     examples = task.examples(options.get("split", "validation"))[:limit]
     used = ("answer_by", "batch_size", "input_length", "target_length")
     found = evaluate_examples(
-        PlainT5.from_preset(preset),
+        PlainT5.from_preset(preset, dtype=options.get("dtype", "float32")),
         task,
         examples,
         **{name: options[name] for name in used if name in options},

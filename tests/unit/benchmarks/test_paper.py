@@ -4,6 +4,7 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import paper
 import pytest
 from paper_grid import Cell, read_grid
@@ -43,6 +44,13 @@ title = "Prompt or nothing"
 x = { size = ["tiny"] }
 lines."prompt tuning" = {}
 lines."zero-shot" = { method = "zero-shot" }
+"""
+RANDOM = """
+[figures.random]
+tasks = ["films"]
+title = "Never trained"
+x = { prompt_length = [2] }
+lines."random weights" = { adaptation = "random" }
 """
 
 
@@ -118,6 +126,39 @@ def test_each_prompt_s_cell_is_a_run_of_tune(arguments, tmp_path):
     config = json.loads((folder / "config.json").read_text())
     assert (config["seed"], config["input_length"]) == (1, 12)
     assert (folder / "prompt" / "prompt.json").is_file()
+
+
+def test_a_model_of_random_weights_is_made_for_its_line(arguments, tmp_path):
+    (tmp_path / "grid.toml").write_text(
+        GRID + RANDOM + "[methods.prompt]\nlearning_rate = 0.125\n"
+    )
+    paper.main([*arguments, "random"])
+    rows = rows_of(tmp_path / "out" / "results.csv")
+    assert [row["adaptation"] for row in rows] == ["random", "random"]
+    folder = tmp_path / "out" / "films" / "tiny-random"
+    config = json.loads(next(folder.rglob("config.json")).read_text())
+    assert config["learning_rate"] == 0.125
+    made = hugging_face.read(Path(config["preset"]))
+    trained = hugging_face.read(tmp_path / "models" / "tiny")
+    assert made.config == trained.config
+    name = "encoder/block_000/layer_000/SelfAttention/k"
+    assert not np.array_equal(made.weights(name), trained.weights(name))
+
+
+def test_a_figure_is_run_for_its_own_tasks_alone(arguments, tmp_path):
+    path = tmp_path / "grid.toml"
+    path.write_text(
+        GRID.replace("[tasks.films]", "[tasks.others]\n[tasks.films]") + RANDOM
+    )
+    grid = read_grid(path)
+    tasks_of = {
+        name: {cell.task for cell in grid.all_cells([name], list(grid.tasks))}
+        for name in grid.figures
+    }
+    assert tasks_of == {"method": {"others", "films"}, "random": {"films"}}
+    path.write_text(GRID + RANDOM.replace('["films"]', '["filmz"]'))
+    with pytest.raises(ValueError, match="it has no 'filmz'"):
+        read_grid(path)
 
 
 def test_an_interrupt_loses_nothing_that_finished(
