@@ -73,8 +73,8 @@ def prepare_models(grid: Grid, cells: Sequence[Cell], place: Place) -> None:
     for cell in cells:
         at = cell.adaptation
         word = next(iter(grid.models[cell.size])) if at == RANDOM else str(at)
-        folder = _trained_model(grid, cell.size, word, place)
-        trained[cell.size, at] = find_checkpoint(folder)
+        name = _trained_model(grid, cell.size, word, place)
+        trained[cell.size, at] = find_checkpoint(name)
     for (size, adaptation), folder in trained.items():
         random = _random_model(size, place)
         if adaptation == RANDOM and not random.is_dir():
