@@ -87,7 +87,7 @@ def _compare(task: "Task", prompt: str) -> None:
     """The tuned prompt beside what it must beat, on held-out movies."""
     from keras_prompt.export.prompt import load_prompt
     from keras_prompt.initial_prompts import class_labels
-    from keras_prompt.training.evaluator import evaluate_examples
+    from keras_prompt.training.evaluation import evaluate_examples
 
     model = _model()
     examples = task.examples("test")

@@ -122,12 +122,9 @@ class PromptBankT5(PromptedT5):
             if _key(task) in self.best_prompts
         }
 
-    def keep_best(self, task: str, score: float, step: int) -> None:
-        """Keeps a task's present prompt if no earlier one scored as well."""
-        before = self.best_prompts.get(_key(task))
-        if before is None or score > before.score:
-            prompt = self.bank.prompts[task].numpy().copy()
-            self.best_prompts[_key(task)] = BestPrompt(score, step, prompt)
+    def weights_of(self, task: str) -> Mapping[str, keras.Variable]:
+        name = self.prompt_name(task)
+        return {name: self.prompt_weights[name]}
 
     def initialize_prompt(
         self, task: str, initial_prompt: InitialPrompt, seed: int = 0

@@ -97,6 +97,24 @@ class PromptedT5(StrategyModel):
         """Every weight that learns, by a name."""
         return self.prompt_weights
 
+    def weights_of(self, task: str) -> Mapping[str, keras.Variable]:
+        """Those of `tuned_weights` that a task's answers depend on."""
+        return self.tuned_weights
+
+    def keep_best(self, task: str, score: float, step: int) -> None:
+        """Keeps what learns for a task if no earlier one scored as well.
+
+        Args:
+            task: its name.
+            score: larger is better.
+            step: optimizer steps behind it.
+        """
+        for name, weight in self.weights_of(task).items():
+            before = self.best_prompts.get(name)
+            if before is None or score > before.score:
+                value = weight.numpy().copy()
+                self.best_prompts[name] = BestPrompt(score, step, value)
+
     def base_fingerprint(self) -> str:
         """Of the T5 as it was before any training."""
         return self.backbone.fingerprint()

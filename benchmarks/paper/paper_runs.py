@@ -173,7 +173,7 @@ def _zero_shot(
     data_dir: str | None,
 ) -> None:
     from keras_prompt.models.plain_t5 import PlainT5
-    from keras_prompt.training.evaluator import evaluate_examples
+    from keras_prompt.training.evaluation import evaluate_examples
 
     task = tasks.get(_task_name(cell), data_dir)
     limit = options.get("evaluation_limit")

@@ -16,7 +16,7 @@ from keras_prompt.cli.progress import progress_bar
 if TYPE_CHECKING:
     from keras_prompt.prompt_files import PromptCard
     from keras_prompt.tasks.task import Example, Task
-    from keras_prompt.training.evaluator import Evaluation
+    from keras_prompt.training.evaluation import Evaluation
 
 EXAMPLE = "keras-prompt evaluate --prompt runs/rte/prompt --answer-by rank"
 
@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _evaluate_prompt(options: argparse.Namespace) -> None:
     model, card = load_model(options)
-    from keras_prompt.training.evaluator import evaluate_examples
+    from keras_prompt.training.evaluation import evaluate_examples
 
     task, examples, about = _rows(options, card)
     with progress_bar("rows", len(examples)) as advance:

@@ -10,7 +10,7 @@ from typing import Any
 from keras_prompt import initial_prompts
 from keras_prompt.atomic_files import write_file
 from keras_prompt.registry import lookup
-from keras_prompt.training.evaluator import ANSWERS
+from keras_prompt.training.evaluation import ANSWERS
 
 INITIAL_PROMPTS: Mapping[
     str, Callable[[Sequence[str]], initial_prompts.InitialPrompt]

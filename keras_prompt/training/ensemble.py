@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_prompt.models.ensemble import PromptEnsemble, majority
 from keras_prompt.tasks.task import Example, Task
-from keras_prompt.training.evaluator import (
+from keras_prompt.training.evaluation import (
     Evaluation,
     check_evaluation,
     judge,

@@ -1,181 +1,36 @@
-"""Scores a model on a task while it trains, and keeps the best prompt."""
+"""Scores a model on its tasks while it trains, and keeps what was best."""
 
-import dataclasses
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 
-from keras_prompt.models.prompted_t5 import BestPrompt
-from keras_prompt.models.text_t5 import TextT5
-from keras_prompt.tasks.task import Example, Task, is_labelled
-from keras_prompt.types import FloatArray
-
-ANSWERS = ("generate", "rank")
-
-
-@dataclasses.dataclass(frozen=True)
-class Evaluation:
-    """What an evaluation found; metrics from 0 to 100.
-
-    Attributes:
-        score: mean of the metrics, by which the paper chooses a prompt.
-        metrics: by name.
-        majority: the same metrics of always giving the most frequent target;
-            empty where a task's outputs are free text.
-        illegal_share: of outputs that are no label of a closed task, 0 to 1.
-        prompt_rms: root mean square of the prompt; none without a prompt.
-        outputs: one a row.
-    """
-
-    score: float
-    metrics: dict[str, float]
-    majority: dict[str, float]
-    illegal_share: float
-    prompt_rms: float | None
-    outputs: list[str]
-
-    def line(self) -> str:
-        """One line for a person."""
-        parts = [f"{name} {value:.1f}" for name, value in self.metrics.items()]
-        if self.majority:
-            values = self.majority.values()
-            parts.append("majority " + "/".join(f"{v:.1f}" for v in values))
-            parts.append(f"no label {100 * self.illegal_share:.1f} %")
-        if self.prompt_rms is not None:
-            parts.append(f"prompt rms {self.prompt_rms:.3g}")
-        return " · ".join(parts)
+from keras_prompt.tasks.task import Task
+from keras_prompt.training.evaluation import (
+    Evaluation,
+    check_evaluation,
+    evaluate_examples,
+)
 
 
-def evaluate_examples(
-    model: TextT5,
-    task: Task,
-    examples: list[Example],
-    *,
-    answer_by: str = "generate",
-    batch_size: int = 32,
-    input_length: int = 512,
-    target_length: int = 32,
-    progress: Callable[[int], None] = lambda rows: None,
-) -> Evaluation:
-    """Runs a model over text-to-text rows and scores its outputs.
+class Evaluator(keras.callbacks.Callback):
+    """Evaluates every so many steps, or after each epoch; subclasses say how.
 
     Args:
-        model: with its prompt, or without one.
-        task: gives metrics and legal outputs.
-        examples: rows of `task.examples`.
-        answer_by: "generate" writes greedily and compares text, as the paper
-            does; "rank" takes the likeliest label of a closed task.
-        batch_size: rows at a time; changes no result.
-        input_length: longer inputs are cut, EOS kept.
-        target_length: the most tokens to write.
-        progress: told the number of rows after every batch.
-
-    Raises:
-        ValueError: an unknown `answer_by`, "rank" for a task of free text, or
-            rows without labels.
-    """
-    check_evaluation(answer_by, task, examples)
-    outputs: list[str] = []
-    for start in range(0, len(examples), batch_size):
-        batch = examples[start : start + batch_size]
-        texts = [example["inputs"] for example in batch]
-        if answer_by == "generate":
-            written = model.generate(
-                texts, target_length, batch_size, input_length=input_length
-            )
-            outputs += map(task.read, written)
-        else:
-            scores = model.rank(
-                texts, task.label_words, batch_size, input_length
-            )
-            outputs += [task.labels[best] for best in scores.argmax(axis=1)]
-        progress(len(batch))
-    prompts = list(model.prompt_weights.values())
-    prompt = prompts[0].numpy() if prompts else None
-    return judge(task, examples, outputs, prompt)
-
-
-def judge(
-    task: Task,
-    examples: list[Example],
-    outputs: list[str],
-    prompt: FloatArray | None,
-) -> Evaluation:
-    """Scores a model's outputs, one for each row.
-
-    Args:
-        task: gives metrics and legal outputs.
-        examples: rows of `task.examples`.
-        outputs: in the same order.
-        prompt: float32 (P, D), behind the outputs, if there is one.
-    """
-    metrics = task.evaluate(outputs, examples)
-    return Evaluation(
-        score=float(task.score(metrics)),
-        metrics={name: float(value) for name, value in metrics.items()},
-        majority=dict(task.majority(examples) or {}),
-        illegal_share=float(np.mean([o not in task.labels for o in outputs]))
-        if task.closed
-        else 0.0,
-        prompt_rms=None
-        if prompt is None
-        else float(np.sqrt(np.mean(np.square(prompt)))),
-        outputs=outputs,
-    )
-
-
-def check_evaluation(
-    answer_by: str, task: Task, examples: list[Example]
-) -> None:
-    """Refuses what cannot be evaluated; see `evaluate_examples`."""
-    if answer_by not in ANSWERS:
-        raise ValueError(
-            f"`answer_by` must be one of {ANSWERS}. "
-            f"Received: answer_by={answer_by!r}"
-        )
-    if answer_by == "rank" and not task.closed:
-        raise ValueError(
-            f"Task '{task.name}' has free-text outputs; `answer_by='rank'` "
-            "needs a closed list of labels. Use answer_by='generate'."
-        )
-    if not is_labelled(examples):
-        raise ValueError(
-            f"Task '{task.name}' cannot be evaluated on this split: it has "
-            "rows without labels."
-        )
-
-
-def check_counts(**values: int | None) -> None:
-    """Refuses what is neither a positive integer nor none."""
-    for argument, value in values.items():
-        if value is not None and value < 1:
-            raise ValueError(
-                f"`{argument}` must be a positive integer or none. "
-                f"Received: {argument}={value!r}"
-            )
-
-
-class TaskEvaluator(keras.callbacks.Callback):
-    """Evaluates as the paper does and leaves the best in `model.best`.
-
-    The score that chooses the prompt is the one that is reported, as in the
-    paper; on a small split that flatters it. Keras' logs get each metric as
-    `val_<metric>`, their mean as `val_score`, that of the majority class as
-    `val_majority`, `val_illegal_share` and `prompt_rms`.
-
-    Args:
-        task: the task.
-        split: of the task, "validation" in the paper.
+        tasks: the tasks.
+        split: of every task, "validation" in the paper.
         every_steps: steps between two evaluations, 1,000 in the paper's code;
             none evaluates after each epoch.
-        limit: only so many rows from the front.
+        limit: only so many rows of each task, from the front.
         answer_by: "generate" or "rank"; see `evaluate_examples`.
         batch_size: rows at a time.
         input_length: longer inputs are cut.
         target_length: the most tokens to write.
-        verbose: whether to print a line each time.
+        verbose: whether to print a line for each task each time.
+
+    Attributes:
+        examples: the rows, by task.
+        last: what the last evaluation found, by task.
 
     Raises:
         ValueError: as `task.examples` and `evaluate_examples`.
@@ -183,7 +38,7 @@ class TaskEvaluator(keras.callbacks.Callback):
 
     def __init__(
         self,
-        task: Task,
+        tasks: Sequence[Task],
         split: str = "validation",
         *,
         every_steps: int | None = None,
@@ -195,14 +50,16 @@ class TaskEvaluator(keras.callbacks.Callback):
         verbose: bool = True,
     ) -> None:
         super().__init__()
-        check_counts(limit=limit, every_steps=every_steps)
-        self.task = task
-        self.split = split
+        _check_counts(limit=limit, every_steps=every_steps)
+        self.tasks = list(tasks)
         self.every_steps = every_steps
         self.verbose = verbose
-        self.examples = task.examples(split)[:limit]
-        check_evaluation(answer_by, task, self.examples)
-        self.last: Evaluation | None = None
+        self.examples = {
+            task.name: task.examples(split)[:limit] for task in self.tasks
+        }
+        for task in self.tasks:
+            check_evaluation(answer_by, task, self.examples[task.name])
+        self.last: dict[str, Evaluation] = {}
         self._options: dict[str, Any] = {
             "answer_by": answer_by,
             "batch_size": batch_size,
@@ -210,22 +67,27 @@ class TaskEvaluator(keras.callbacks.Callback):
             "target_length": target_length,
         }
 
-    def evaluate(self) -> Evaluation:
-        """Evaluates now, and keeps what learns if it is the best so far."""
-        model = self.model
-        found = evaluate_examples(
-            model, self.task, self.examples, **self._options
-        )
-        self.last = found
-        step = int(model.optimizer.iterations.numpy())
-        if model.best is None or found.score > model.best.score:
-            for name, weight in model.tuned_weights.items():
-                value = weight.numpy().copy()
-                best = BestPrompt(found.score, step, value)
-                model.best_prompts[name] = best
-        if self.verbose:
-            print(f"step {step:,} · {self.task.name} · {found.line()}")
-        return found
+    def answer(self, **options: Any) -> dict[str, Evaluation]:
+        """Runs the model over `examples`; what was found, by task.
+
+        Args:
+            options: of `evaluate_examples`.
+        """
+        raise NotImplementedError
+
+    def logs(self) -> dict[str, float]:
+        """What Keras' logs get of `last`."""
+        raise NotImplementedError
+
+    def evaluate(self) -> dict[str, Evaluation]:
+        """Evaluates now, and keeps what learns where it is the best so far."""
+        self.last = self.answer(**self._options)
+        step = int(self.model.optimizer.iterations.numpy())
+        for name, found in self.last.items():
+            self.model.keep_best(name, found.score, step)
+            if self.verbose:
+                print(f"step {step:,} · {name} · {found.line()}")
+        return self.last
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self.model.backbone.check_answers()
@@ -242,12 +104,53 @@ class TaskEvaluator(keras.callbacks.Callback):
     ) -> None:
         if self.every_steps is None:
             self.evaluate()
-        if logs is not None and self.last is not None:
-            for name, value in self.last.metrics.items():
-                logs[f"val_{name}"] = value
-            logs["val_score"] = self.last.score
-            if self.last.majority:
-                logs["val_majority"] = self.task.score(self.last.majority)
-            logs["val_illegal_share"] = self.last.illegal_share
-            if self.last.prompt_rms is not None:
-                logs["prompt_rms"] = self.last.prompt_rms
+        if logs is not None and self.last:
+            logs |= self.logs()
+
+
+class TaskEvaluator(Evaluator):
+    """Evaluates as the paper does and leaves the best in `model.best`.
+
+    The score that chooses the prompt is the one that is reported, as in the
+    paper; on a small split that flatters it. Keras' logs get each metric as
+    `val_<metric>`, their mean as `val_score`, that of the majority class as
+    `val_majority`, `val_illegal_share` and `prompt_rms`.
+
+    Args:
+        task: the task.
+        split: of the task, "validation" in the paper.
+        options: as `Evaluator`: every_steps, limit, answer_by, batch_size,
+            input_length, target_length, verbose.
+
+    Raises:
+        ValueError: as `Evaluator`.
+    """
+
+    def __init__(
+        self, task: Task, split: str = "validation", **options: Any
+    ) -> None:
+        super().__init__([task], split, **options)
+        self.task = task
+
+    def answer(self, **options: Any) -> dict[str, Evaluation]:
+        task = self.task
+        rows = self.examples[task.name]
+        found = evaluate_examples(self.model, task, rows, **options)
+        return {task.name: found}
+
+    def logs(self) -> dict[str, float]:
+        found = self.last[self.task.name]
+        logs = {f"val_{n}": v for n, v in found.facts(self.task).items()}
+        if found.prompt_rms is not None:
+            logs["prompt_rms"] = found.prompt_rms
+        return logs
+
+
+def _check_counts(**values: int | None) -> None:
+    """Refuses what is neither a positive integer nor none."""
+    for argument, value in values.items():
+        if value is not None and value < 1:
+            raise ValueError(
+                f"`{argument}` must be a positive integer or none. "
+                f"Received: {argument}={value!r}"
+            )

@@ -171,7 +171,7 @@ def _finish(
         best_step=best.step,
         steps=int(model.optimizer.iterations.numpy()),
         metrics=metrics,
-        majority=dict(task.majority(evaluator.examples) or {}),
+        majority=dict(task.majority(evaluator.examples[task.name]) or {}),
         illegal_share=illegal_share,
         folder=str(destination),
         folder_bytes=size,

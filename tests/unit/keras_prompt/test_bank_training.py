@@ -17,7 +17,7 @@ from keras_prompt.training.bank_evaluator import (
     evaluate_tasks,
 )
 from keras_prompt.training.checkpoint import PromptCheckpoint
-from keras_prompt.training.evaluator import evaluate_examples
+from keras_prompt.training.evaluation import evaluate_examples
 
 
 def task(name, subject, labels, count):

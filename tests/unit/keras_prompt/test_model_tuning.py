@@ -15,7 +15,7 @@ from keras_prompt.models.plain_t5 import PlainT5
 from keras_prompt.tasks.sources import RowsSource
 from keras_prompt.tasks.task import Task
 from keras_prompt.training.config import TuneConfig
-from keras_prompt.training.evaluator import evaluate_examples
+from keras_prompt.training.evaluation import evaluate_examples
 from keras_prompt.training.tune import tune
 
 

@@ -20,7 +20,8 @@ from keras_prompt.tasks.sources import RowsSource
 from keras_prompt.tasks.task import Task
 from keras_prompt.training.checkpoint import PromptCheckpoint
 from keras_prompt.training.config import TuneConfig
-from keras_prompt.training.evaluator import TaskEvaluator, evaluate_examples
+from keras_prompt.training.evaluation import evaluate_examples
+from keras_prompt.training.evaluator import TaskEvaluator
 from keras_prompt.training.tune import tune
 
 

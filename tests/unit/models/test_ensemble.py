@@ -10,7 +10,7 @@ from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
 from keras_prompt.tasks.sources import RowsSource
 from keras_prompt.tasks.task import Task
 from keras_prompt.training.ensemble import evaluate_ensemble
-from keras_prompt.training.evaluator import evaluate_examples
+from keras_prompt.training.evaluation import evaluate_examples
 
 TEXTS = ["the film is a delight", "a dull film", "the cast", "a dog", "moon"]
 LABELS = ("positive", "negative")

@@ -78,7 +78,7 @@ def test_labels_examples_and_metrics_are_without_it(task):
 
 
 def test_both_ways_of_answering_compare_labels(task, tiny_model):
-    from keras_prompt.training.evaluator import evaluate_examples
+    from keras_prompt.training.evaluation import evaluate_examples
 
     marked = task.with_sentinel()
     examples = marked.examples("validation")

@@ -1,0 +1,155 @@
+"""Scores a model's outputs on a task, as the paper does."""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from keras_prompt.models.text_t5 import TextT5
+from keras_prompt.tasks.task import Example, Task, is_labelled
+from keras_prompt.types import FloatArray
+
+ANSWERS = ("generate", "rank")
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found; metrics from 0 to 100.
+
+    Attributes:
+        score: mean of the metrics, by which the paper chooses a prompt.
+        metrics: by name.
+        majority: the same metrics of always giving the most frequent target;
+            empty where a task's outputs are free text.
+        illegal_share: of outputs that are no label of a closed task, 0 to 1.
+        prompt_rms: root mean square of the prompt; none without a prompt.
+        outputs: one a row.
+    """
+
+    score: float
+    metrics: dict[str, float]
+    majority: dict[str, float]
+    illegal_share: float
+    prompt_rms: float | None
+    outputs: list[str]
+
+    def line(self) -> str:
+        """One line for a person."""
+        parts = [f"{name} {value:.1f}" for name, value in self.metrics.items()]
+        if self.majority:
+            values = self.majority.values()
+            parts.append("majority " + "/".join(f"{v:.1f}" for v in values))
+            parts.append(f"no label {100 * self.illegal_share:.1f} %")
+        if self.prompt_rms is not None:
+            parts.append(f"prompt rms {self.prompt_rms:.3g}")
+        return " · ".join(parts)
+
+    def facts(self, task: Task) -> dict[str, float]:
+        """The metrics, `score`, `majority` if there is one, `illegal_share`.
+
+        Args:
+            task: that was evaluated.
+        """
+        facts = self.metrics | {"score": self.score}
+        if self.majority:
+            facts["majority"] = float(task.score(self.majority))
+        return facts | {"illegal_share": self.illegal_share}
+
+
+def evaluate_examples(
+    model: TextT5,
+    task: Task,
+    examples: list[Example],
+    *,
+    answer_by: str = "generate",
+    batch_size: int = 32,
+    input_length: int = 512,
+    target_length: int = 32,
+    progress: Callable[[int], None] = lambda rows: None,
+) -> Evaluation:
+    """Runs a model over text-to-text rows and scores its outputs.
+
+    Args:
+        model: with its prompt, or without one.
+        task: gives metrics and legal outputs.
+        examples: rows of `task.examples`.
+        answer_by: "generate" writes greedily and compares text, as the paper
+            does; "rank" takes the likeliest label of a closed task.
+        batch_size: rows at a time; changes no result.
+        input_length: longer inputs are cut, EOS kept.
+        target_length: the most tokens to write.
+        progress: told the number of rows after every batch.
+
+    Raises:
+        ValueError: an unknown `answer_by`, "rank" for a task of free text, or
+            rows without labels.
+    """
+    check_evaluation(answer_by, task, examples)
+    outputs: list[str] = []
+    for start in range(0, len(examples), batch_size):
+        batch = examples[start : start + batch_size]
+        texts = [example["inputs"] for example in batch]
+        if answer_by == "generate":
+            written = model.generate(
+                texts, target_length, batch_size, input_length=input_length
+            )
+            outputs += map(task.read, written)
+        else:
+            scores = model.rank(
+                texts, task.label_words, batch_size, input_length
+            )
+            outputs += [task.labels[best] for best in scores.argmax(axis=1)]
+        progress(len(batch))
+    prompts = list(model.prompt_weights.values())
+    prompt = prompts[0].numpy() if prompts else None
+    return judge(task, examples, outputs, prompt)
+
+
+def judge(
+    task: Task,
+    examples: list[Example],
+    outputs: list[str],
+    prompt: FloatArray | None,
+) -> Evaluation:
+    """Scores a model's outputs, one for each row.
+
+    Args:
+        task: gives metrics and legal outputs.
+        examples: rows of `task.examples`.
+        outputs: in the same order.
+        prompt: float32 (P, D), behind the outputs, if there is one.
+    """
+    metrics = task.evaluate(outputs, examples)
+    return Evaluation(
+        score=float(task.score(metrics)),
+        metrics={name: float(value) for name, value in metrics.items()},
+        majority=dict(task.majority(examples) or {}),
+        illegal_share=float(np.mean([o not in task.labels for o in outputs]))
+        if task.closed
+        else 0.0,
+        prompt_rms=None
+        if prompt is None
+        else float(np.sqrt(np.mean(np.square(prompt)))),
+        outputs=outputs,
+    )
+
+
+def check_evaluation(
+    answer_by: str, task: Task, examples: list[Example]
+) -> None:
+    """Refuses what cannot be evaluated; see `evaluate_examples`."""
+    if answer_by not in ANSWERS:
+        raise ValueError(
+            f"`answer_by` must be one of {ANSWERS}. "
+            f"Received: answer_by={answer_by!r}"
+        )
+    if answer_by == "rank" and not task.closed:
+        raise ValueError(
+            f"Task '{task.name}' has free-text outputs; `answer_by='rank'` "
+            "needs a closed list of labels. Use answer_by='generate'."
+        )
+    if not is_labelled(examples):
+        raise ValueError(
+            f"Task '{task.name}' cannot be evaluated on this split: it has "
+            "rows without labels."
+        )
