@@ -1,8 +1,11 @@
 """`keras-prompt export`."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from keras_prompt.registry import lookup
 
 if TYPE_CHECKING:
     from keras_prompt.prompt_files import PromptCard
@@ -45,7 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="for another tool's prompt: the model it was tuned on, name or "
         "folder",
     )
-    add("--task", help="for another tool's prompt: its task's name")
+    add(
+        "--task",
+        help="for a run of several tasks: whose prompt; for another tool's "
+        "prompt: its task's name",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
@@ -79,11 +86,11 @@ def run(options: argparse.Namespace) -> None:
     else:
         prompt, _, card = formats.read(source)
         found = _Source(prompt, card)
-    if found.card is not None and (options.preset or options.task):
-        raise ValueError(
-            f"--preset and --task are for a prompt without a card; {source} "
-            f"was tuned on {found.card.base} for {found.card.task}."
-        )
+        if card is not None and (options.preset or options.task):
+            raise ValueError(
+                "--preset and --task are for a prompt without a card; "
+                f"{source} was tuned on {card.base} for {card.task}."
+            )
     if kind == "npy":
         size = npy.write(options.destination, found.prompt)
     elif kind == "peft":
@@ -99,6 +106,8 @@ def run(options: argparse.Namespace) -> None:
 def _of_run(options: argparse.Namespace) -> _Source:
     """The prompt of a run's checkpoint, finished or not."""
     from keras_prompt.export.prompt import make_card
+    from keras_prompt.layers.prompt_bank import PromptBank
+    from keras_prompt.models.prompt_bank_t5 import PromptBankT5
     from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
     from keras_prompt.optimizers import Adafactor
     from keras_prompt.training.checkpoint import PromptCheckpoint
@@ -110,23 +119,47 @@ def _of_run(options: argparse.Namespace) -> _Source:
             f"{options.source} tuned a whole model, not a prompt; a finished "
             f"run has it in {options.source}/model."
         )
-    model = PromptTunedT5.from_preset(config.preset, config.prompt_length)
+    task = _task_of_run(options, config.task)
+    model: PromptBankT5 | PromptTunedT5
+    if isinstance(config.task, str):
+        model = PromptTunedT5.from_preset(config.preset, config.prompt_length)
+    else:
+        bank = PromptBank(dict.fromkeys(config.task, config.prompt_length))
+        model = PromptBankT5.from_preset(config.preset, bank)
     model.compile(optimizer=Adafactor(config.rate))
     model.optimizer.build(model.trainable_variables)
     steps = PromptCheckpoint(options.source).restore(model)
     if not steps:
         raise ValueError(f"{options.source} has no checkpoint yet.")
-    best = None if options.last else model.best
-    prompt = best.prompt if best else model.prompt.embeddings.numpy()
+    name = model.prompt_name(task)
+    best = None if options.last else model.best_prompts.get(name)
+    prompt = best.prompt if best else model.prompt_weights[name].numpy()
     card = make_card(
         model,
         prompt,
         steps=best.step if best else steps,
         seed=config.seed,
         score=best.score if best else None,
-        **_about_task(config.task),
+        **_about_task(task),
     )
     return _Source(prompt, card)
+
+
+def _task_of_run(
+    options: argparse.Namespace, tasks: str | Sequence[str]
+) -> str:
+    """The one whose prompt is exported."""
+    if options.preset is not None:
+        raise ValueError("--preset is for another tool's prompt, not a run.")
+    if isinstance(tasks, str):
+        tasks = [tasks]
+    elif options.task is None:
+        raise ValueError(
+            f"{options.source} has prompts of several tasks; choose one with "
+            f"--task: {', '.join(tasks)}."
+        )
+    task = options.task or tasks[0]
+    return lookup("task", task, {name: name for name in tasks})
 
 
 def _new_card(

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+from typing import TYPE_CHECKING
 
 from keras_prompt.cli.arguments import (
     natural_number,
@@ -10,6 +11,9 @@ from keras_prompt.cli.arguments import (
     positive_number,
     probability,
 )
+
+if TYPE_CHECKING:
+    from keras_prompt.training.tune_result import TuneResult
 
 EXAMPLE = (
     "keras-prompt tune super_glue/rte --preset t5_1_1_nano_lm "
@@ -20,7 +24,12 @@ EXAMPLE = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's own options; defaults are the paper's."""
     add = parser.add_argument
-    add("task", help="a task's name; `keras-prompt tasks` lists them")
+    add(
+        "task",
+        nargs="+",
+        help="a task's name, `keras-prompt tasks` lists them; several tune a "
+        "prompt each in one fit",
+    )
     add("--preset", required=True, help="model name or checkpoint folder")
     add("--output", required=True, help="folder of the run")
     add(
@@ -37,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("--steps", "optimizer steps (30000)"),
         ("--evaluate-every", "steps (1000)"),
         ("--checkpoint-every", "steps (100)"),
-        ("--batch-size", "rows a step (32)"),
+        ("--batch-size", "rows of each task a step (32)"),
         ("--input-length", "tokens; longer is cut (512)"),
         ("--target-length", "tokens; longer is refused (16)"),
         ("--evaluation-limit", "rows to evaluate on (all)"),
@@ -80,11 +89,14 @@ def run(options: argparse.Namespace) -> None:
 
     if options.method == "model":
         _refuse_prompt_options(options)
-    tasks.get(options.task)  # both before TensorFlow takes its seconds
+    for name in options.task:  # before TensorFlow takes its seconds
+        tasks.get(name)
     find_checkpoint(options.preset)
     import_tensorflow()
     from keras_prompt.training.config import TuneConfig
     from keras_prompt.training.tune import tune
+    from keras_prompt.training.tune_bank import tune_bank
+    from keras_prompt.training.tune_result import BankResult
 
     names = {field.name for field in dataclasses.fields(TuneConfig)}
     given = {
@@ -92,9 +104,12 @@ def run(options: argparse.Namespace) -> None:
         for name, value in vars(options).items()
         if name in names and value is not None
     }
+    if len(options.task) == 1:
+        (given["task"],) = options.task
     config = TuneConfig(**given)
+    tune_it = tune if isinstance(config.task, str) else tune_bank
     try:
-        result = tune(config, verbose=not options.json)
+        result = tune_it(config, verbose=not options.json)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             "stopped and saved; the same command goes on from here"
@@ -102,8 +117,14 @@ def run(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps(dataclasses.asdict(result)))
         return
+    each = result.tasks.values() if isinstance(result, BankResult) else [result]
+    for one in each:
+        print(_line(one))
+
+
+def _line(result: "TuneResult") -> str:
     majority = "/".join(f"{v:.1f}" for v in result.majority.values()) or "none"
-    print(
+    return (
         f"{result.task}: score {result.score:.1f} at step "
         f"{result.best_step:,} (majority {majority}; the split that chose "
         f"the {result.method}) · {result.folder} · {result.folder_bytes:,} "

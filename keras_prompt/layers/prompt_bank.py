@@ -40,6 +40,7 @@ class PromptBank(keras.layers.Layer):
         prompt_lengths: each prompt's number of vectors by the prompt's name,
             usually its task's.
         prompt_initializer: of every prompt; see `PromptEmbedding`.
+        name: of the layer.
 
     Call arguments:
         token_embeddings: float (B, S, D).
@@ -65,10 +66,13 @@ class PromptBank(keras.layers.Layer):
         self,
         prompt_lengths: Mapping[str, int],
         prompt_initializer: Any = None,
+        name: str = "prompt_bank",
         **kwargs: Any,
     ) -> None:
-        # The output has the input's type, whatever this layer's own.
-        super().__init__(autocast=False, **kwargs)
+        # The output has the input's type, whatever this layer's own. The name
+        # is not Keras' numbered one: it is part of the weights' names, which
+        # a run that resumes in the same process must find again.
+        super().__init__(autocast=False, name=name, **kwargs)
         if not isinstance(prompt_lengths, Mapping) or not prompt_lengths:
             raise ValueError(
                 "`prompt_lengths` must give at least one prompt's length by "

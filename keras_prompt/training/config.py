@@ -41,7 +41,8 @@ class TuneConfig:
     """Settings of `tune`.
 
     Attributes:
-        task: name of a registered task.
+        task: name of a registered task; or several names, whose prompts
+            `tune_bank` tunes in one fit, with all settings for each.
         preset: model name or checkpoint folder.
         output: folder of the run.
         method: "prompt", or "model", the paper's baseline: every weight of
@@ -54,7 +55,7 @@ class TuneConfig:
             `evaluate_every`, or fewer.
         evaluate_every: steps between evaluations; 1,000 in its code.
         checkpoint_every: steps between checkpoints.
-        batch_size: rows a step; 32 in the paper.
+        batch_size: rows a step, of each task; 32 in the paper.
         learning_rate: constant; in the paper 0.3 for prompts and, times each
             weight's root mean square, 0.001 for models, which none takes.
         step_offset: of `Adafactor`; not positive.
@@ -71,7 +72,7 @@ class TuneConfig:
         data_dir: where TensorFlow Datasets keeps its files.
     """
 
-    task: str
+    task: str | Sequence[str]
     preset: str
     output: str
     method: str = "prompt"
@@ -102,11 +103,22 @@ class TuneConfig:
                     f"Received: {field}={value!r}"
                 )
         lookup("method", self.method, _LEARNING_RATES)
+        if not isinstance(self.task, str):
+            object.__setattr__(self, "task", tuple(self.task))
         if self.learning_rate is None:
             rate = _LEARNING_RATES[self.method]
             object.__setattr__(self, "learning_rate", rate)
         limit = self.evaluation_limit
+        is_several = not isinstance(self.task, str)
         rules = {
+            "task": (
+                not is_several or 0 < len(self.task) == len(set(self.task)),
+                "must name at least one task, and none twice",
+            ),
+            "method": (
+                not is_several or self.method == "prompt",
+                "must be 'prompt' for several tasks; a model is tuned for one",
+            ),
             "learning_rate": (self.rate > 0, "must be positive"),
             "dtype": (
                 self.method == "prompt" or self.dtype != "bfloat16",
@@ -174,7 +186,8 @@ class TuneConfig:
         """
         folder = Path(self.output)
         path = folder / "config.json"
-        mine = dataclasses.asdict(self)
+        # As it comes back from the file, tuples as lists.
+        mine = json.loads(json.dumps(dataclasses.asdict(self)))
         if path.is_file():
             theirs = _read(path)
             for field in sorted(mine.keys() - _MAY_CHANGE):

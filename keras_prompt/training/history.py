@@ -36,18 +36,25 @@ class History(keras.callbacks.Callback):
         with self.path.open(newline="") as file:
             return list(csv.DictReader(file))
 
-    def evaluation(self, step: int) -> dict[str, float]:
-        """What `TaskEvaluator` logged after a step, without its `val_`.
+    def evaluation(
+        self, step: int, task: str | None = None
+    ) -> dict[str, float]:
+        """What an evaluator found after a step, as `Evaluation.facts`.
+
+        Args:
+            step: of the optimizer.
+            task: for the row of a `BankEvaluator`, which leaves out `score`.
 
         Raises:
             ValueError: the file has no row of that step.
         """
+        prefix = "val_" if task is None else f"val_{task}:"
         for row in self.rows():
             if int(row["step"]) == step:
                 return {
-                    name.removeprefix("val_"): float(value)
+                    name.removeprefix(prefix): float(value)
                     for name, value in row.items()
-                    if name.startswith("val_")
+                    if name.startswith(prefix)
                 }
         raise ValueError(
             f"{self.path} has lost the row of step {step}, the best prompt's. "

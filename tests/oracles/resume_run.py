@@ -57,3 +57,37 @@ def run(folder, vocabulary):
         ],
         verbose=0,
     )
+
+
+def run_bank(folder, preset):
+    """Tunes two tasks together for 30 steps, or what is left of them."""
+    from keras_prompt import tasks
+    from keras_prompt.training.config import TuneConfig
+    from keras_prompt.training.tune_bank import tune_bank
+
+    for name, word in (("set/a", "good"), ("set/b", "very dull")):
+        rows = [
+            {
+                "inputs": f"the film is {word if i % 2 else 'dull'} {i}",
+                "targets": "positive" if i % 2 else "negative",
+            }
+            for i in range(40)
+        ]
+        source = tasks.RowsSource({"train": rows, "validation": rows[:6]})
+        labels = ("negative", "positive")
+        tasks.register(tasks.Task(name, source, labels=labels))
+    config = TuneConfig(
+        task=("set/a", "set/b"),
+        preset=preset,
+        output=folder,
+        prompt_length=3,
+        steps=30,
+        evaluate_every=10,
+        checkpoint_every=2,
+        batch_size=4,
+        input_length=16,
+        target_length=12,
+        dropout_rate=0.1,
+        answer_by="rank",
+    )
+    tune_bank(config, verbose=False)

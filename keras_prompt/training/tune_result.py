@@ -1,0 +1,121 @@
+"""What a tuning run came to."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from keras_prompt.atomic_files import write_file
+from keras_prompt.export.prompt import export_prompt, folder_bytes
+from keras_prompt.models.checkpoints import hugging_face
+from keras_prompt.models.plain_t5 import PlainT5
+from keras_prompt.models.prompted_t5 import PromptedT5
+from keras_prompt.tasks.task import Example, Task
+
+
+@dataclasses.dataclass(frozen=True)
+class TuneResult:
+    """What tuning a prompt or a model for a task came to.
+
+    Attributes:
+        task: its name.
+        method: "prompt" or "model", what was tuned.
+        score: of the best one on the evaluation split, which chose it.
+        best_step: optimizer steps behind it.
+        steps: of the run.
+        metrics: of the best one, whose mean is the score.
+        majority: the metrics of always giving the most frequent target.
+        illegal_share: of its outputs that are no label, 0 to 1.
+        folder: of the best prompt, or of the best model, which `from_preset`
+            takes.
+        folder_bytes: of that folder.
+    """
+
+    task: str
+    method: str
+    score: float
+    best_step: int
+    steps: int
+    metrics: dict[str, float]
+    majority: dict[str, float]
+    illegal_share: float
+    folder: str
+    folder_bytes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class BankResult:
+    """What tuning the prompts of several tasks together came to.
+
+    Attributes:
+        score: the mean of the tasks' best scores.
+        steps: of the run.
+        folder: that has each task's best prompt in a folder of its own, the
+            `prompt_root` of `export_server`.
+        tasks: each task's own result.
+    """
+
+    score: float
+    steps: int
+    folder: str
+    tasks: dict[str, TuneResult]
+
+
+def finish_task(
+    model: PromptedT5,
+    folder: Path,
+    task: Task,
+    examples: Sequence[Example],
+    found: Mapping[str, float],
+    seed: int,
+) -> TuneResult:
+    """Exports what was best for a task, and says what it came to.
+
+    Args:
+        model: after its last step.
+        folder: to make, of the best prompt or the best model.
+        task: the task.
+        examples: rows that it was evaluated on.
+        found: what `History.evaluation` has of the best one's step.
+        seed: of the run.
+    """
+    best = model.best_prompts[next(iter(model.weights_of(task.name)))]
+    others = ("score", "majority", "illegal_share")
+    metrics = {name: found[name] for name in found if name not in others}
+    if isinstance(model, PlainT5):
+        hugging_face.write(
+            folder,
+            model.backbone.config,
+            model.best_weight,
+            model.tokenizer.model_proto,
+        )
+    else:
+        export_prompt(
+            model,
+            folder,
+            prompt=best.prompt,
+            task=task.name,
+            label_words=task.label_words,
+            steps=best.step,
+            seed=seed,
+            score=best.score,
+            metrics=metrics,
+        )
+    return TuneResult(
+        task=task.name,
+        method="model" if isinstance(model, PlainT5) else "prompt",
+        score=best.score,
+        best_step=best.step,
+        steps=int(model.optimizer.iterations.numpy()),
+        metrics=metrics,
+        majority=dict(task.majority(examples) or {}),
+        illegal_share=found["illegal_share"],
+        folder=str(folder),
+        folder_bytes=folder_bytes(folder),
+    )
+
+
+def write_result(folder: Path, result: TuneResult | BankResult) -> None:
+    """Leaves result.json in the run's folder."""
+    text = json.dumps(dataclasses.asdict(result), indent=2) + "\n"
+    write_file(folder / "result.json", text)
