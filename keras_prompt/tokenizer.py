@@ -125,16 +125,6 @@ class Tokenizer:
             return f"<extra_id_{self.vocabulary_size - 1 - token_id}>"
         return f"<unused_{token_id}>"
 
-    @functools.cached_property
-    def _graph_tokenizer(self) -> object:
-        import tensorflow_text  # its op library takes a second to load
-
-        # Kept for good, so it must not belong to a graph being traced.
-        with tf.init_scope():
-            return tensorflow_text.SentencepieceTokenizer(
-                model=self.model_proto, out_type=tf.int32
-            )
-
     def encode_tensor(self, texts: Tensor) -> tf.RaggedTensor:
         """Token ids in a graph, without EOS; sentinels are plain text here.
 
@@ -144,4 +134,12 @@ class Tokenizer:
         Returns:
             int32 (B, ragged).
         """
-        return self._graph_tokenizer.tokenize(texts)  # type: ignore[attr-defined]
+        import tensorflow_text  # its op library takes a second to load
+
+        # Made anew each time, for TensorFlow keeps what an equal operation
+        # loaded (a call costs 0.1 ms): one kept here would be lost with
+        # `keras.utils.clear_session()`, or with the graph being traced.
+        tokenizer = tensorflow_text.SentencepieceTokenizer(
+            model=self.model_proto, out_type=tf.int32
+        )
+        return tokenizer.tokenize(texts)

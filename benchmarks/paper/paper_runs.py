@@ -133,7 +133,6 @@ def run(grid: Grid, cell: Cell, place: Place) -> None:
     else:
         _tune(cell, place, preset, options, data_dir)
     # Hundreds of models are made in this process, and models hold cycles.
-    # (Keras' `clear_session` would take the vocabularies of others with it.)
     gc.collect()
 
 
