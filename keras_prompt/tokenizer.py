@@ -9,6 +9,7 @@ import functools
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import sentencepiece
 import tensorflow as tf
@@ -125,6 +126,18 @@ class Tokenizer:
             return f"<extra_id_{self.vocabulary_size - 1 - token_id}>"
         return f"<unused_{token_id}>"
 
+    @property
+    def graph_processor(self) -> Any:
+        """TensorFlow Text's ops, a `tf.Module`; sentinels are plain text."""
+        import tensorflow_text  # its op library takes a second to load
+
+        # Made anew each time, as TensorFlow keeps what an equal operation
+        # loaded (another one costs 0.1 ms): one kept here would be lost with
+        # `keras.utils.clear_session()`, or with the graph being traced.
+        return tensorflow_text.SentencepieceTokenizer(
+            model=self.model_proto, out_type=tf.int32
+        )
+
     def encode_tensor(self, texts: Tensor) -> tf.RaggedTensor:
         """Token ids in a graph, without EOS; sentinels are plain text here.
 
@@ -134,12 +147,4 @@ class Tokenizer:
         Returns:
             int32 (B, ragged).
         """
-        import tensorflow_text  # its op library takes a second to load
-
-        # Made anew each time, for TensorFlow keeps what an equal operation
-        # loaded (a call costs 0.1 ms): one kept here would be lost with
-        # `keras.utils.clear_session()`, or with the graph being traced.
-        tokenizer = tensorflow_text.SentencepieceTokenizer(
-            model=self.model_proto, out_type=tf.int32
-        )
-        return tokenizer.tokenize(texts)
+        return self.graph_processor.tokenize(texts)

@@ -4,13 +4,11 @@ Letters: B texts, K prompts, L labels.
 """
 
 import collections
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from keras_prompt.models.prompt_bank_t5 import PromptBankT5
-from keras_prompt.models.text_batches import Features, pad_rows, text_batches
+from keras_prompt.models.text_batches import refuse_one_string
 from keras_prompt.types import FloatArray
 
 
@@ -61,8 +59,10 @@ class PromptEnsemble:
             sampler: as in `PromptTunedT5.generate`.
             input_length: longer inputs are cut, EOS kept.
         """
-        batches = self._batches(texts, batch_size, input_length)
-        written = self.model.write(batches, sampler, max_length)
+        rows, prompts = self._rows(texts)
+        written = self.model.generate(
+            rows, prompts, max_length, batch_size, sampler, input_length
+        )
         count = len(self.model.bank.names)
         return [
             written[start : start + count]
@@ -95,27 +95,19 @@ class PromptEnsemble:
         Returns:
             float32 (B, K, L).
         """
-        count = len(self.model.bank.names)
-        ids = pad_rows(self.model.target_rows(labels))[None]  # (1, L, T)
-        targets = np.repeat(ids, len(texts) * count, axis=0)
-        batches = self._batches(texts, batch_size, input_length)
-        scores = self.model.log_likelihoods(batches, targets)
-        return scores.reshape(len(texts), count, len(labels))
-
-    def _batches(
-        self, texts: Sequence[str], batch_size: int, input_length: int
-    ) -> Iterator[Features]:
-        """Every text once for each prompt; its tokens are found once."""
-        count = len(self.model.bank.names)
-        prompts = np.arange(count, dtype=np.int32)
-        for features in text_batches(
-            texts,
-            self.model.tokenizer,
-            max(1, batch_size // count),
+        names = self.model.bank.names
+        rows, prompts = self._rows(texts)
+        scores = self.model.rank(
+            rows,
+            prompts,
+            dict.fromkeys(names, labels),
+            batch_size,
             input_length,
-        ):
-            size = len(features["encoder_token_ids"])
-            yield {
-                name: np.repeat(value, count, axis=0)
-                for name, value in features.items()
-            } | {"task_index": np.tile(prompts, size)}
+        )
+        return scores.reshape(len(texts), len(names), len(labels))
+
+    def _rows(self, texts: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Every text once for each prompt, and the prompts' names."""
+        refuse_one_string(texts)
+        names = self.model.bank.names
+        return [text for text in texts for _ in names], names * len(texts)

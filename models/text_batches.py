@@ -34,11 +34,7 @@ def text_batches(
     Raises:
         ValueError: `texts` is one string instead of several.
     """
-    if isinstance(texts, str):
-        raise ValueError(
-            "`texts` must be a sequence of strings. "
-            f"Received one string: {texts[:40]!r}"
-        )
+    refuse_one_string(texts)
     for start in range(0, len(texts), batch_size):
         rows = [
             [*tokenizer.encode(text)[: input_length - 1], tokenizer.eos_id]
@@ -51,6 +47,19 @@ def text_batches(
             "encoder_padding_mask": np.arange(token_ids.shape[1])
             < lengths[:, None],
         }
+
+
+def refuse_one_string(texts: Sequence[str]) -> None:
+    """A string is a sequence of strings, but never the one that was meant.
+
+    Raises:
+        ValueError: `texts` is one string instead of several.
+    """
+    if isinstance(texts, str):
+        raise ValueError(
+            "`texts` must be a sequence of strings. "
+            f"Received one string: {texts[:40]!r}"
+        )
 
 
 def pad_rows(rows: Sequence[Sequence[int]]) -> TokenIds:

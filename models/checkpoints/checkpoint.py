@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,6 +48,16 @@ class Checkpoint(NamedTuple):
     def bytes_on_disk(self) -> int:
         """The size of `files`."""
         return sum(path.stat().st_size for path in self.files)
+
+
+def count_layers(names: Iterable[str], start: str) -> int:
+    """How many layers there are, of names that begin so and with a number.
+
+    >>> count_layers(["a/block_000/x", "a/block_000/y", "a/z"], "a/block_")
+    1
+    """
+    matches = (re.match(rf"{re.escape(start)}(\d+)/", name) for name in names)
+    return len({match[1] for match in matches if match})
 
 
 def checked_weights(

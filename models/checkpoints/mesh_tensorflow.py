@@ -29,6 +29,7 @@ import tensorflow as tf
 from keras_prompt.models.checkpoints import mesh_tensorflow_gin
 from keras_prompt.models.checkpoints.checkpoint import (
     Checkpoint,
+    count_layers,
     find_vocabulary,
     weight_shape,
 )
@@ -201,17 +202,12 @@ def _config(prefix: Path, shapes: Shapes) -> T5Config:
         d_kv=inner // heads,
         d_ff=d_ff,
         num_heads=heads,
-        num_encoder_layers=_count(shapes, "encoder"),
-        num_decoder_layers=_count(shapes, "decoder"),
+        num_encoder_layers=count_layers(shapes, "encoder/block_"),
+        num_decoder_layers=count_layers(shapes, "decoder/block_"),
         feed_forward="gated-gelu" if is_gated else "relu",
         is_tied="decoder/logits/kernel" not in shapes,
         num_buckets=buckets,
     )
-
-
-def _count(shapes: Shapes, stack: str) -> int:
-    names = (re.match(rf"{stack}/block_(\d+)/", name) for name in shapes)
-    return len({match[1] for match in names if match})
 
 
 def _names(prefix: Path, config: T5Config, shapes: Shapes) -> dict[str, str]:

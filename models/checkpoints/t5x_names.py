@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from keras_prompt.models.checkpoints.checkpoint import count_layers
 from keras_prompt.models.t5.config import T5Config
 
 _PROJECTIONS = {"q": "query", "k": "key", "v": "value", "o": "out"}
@@ -79,18 +80,9 @@ def sizes(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> T5Config:
         d_kv=inner // heads,
         d_ff=d_ff,
         num_heads=heads,
-        num_encoder_layers=_count(shapes, "encoder"),
-        num_decoder_layers=_count(shapes, "decoder"),
+        num_encoder_layers=count_layers(shapes, "encoder/layers_"),
+        num_decoder_layers=count_layers(shapes, "decoder/layers_"),
         feed_forward="gated-gelu" if is_gated else "relu",
         is_tied="decoder/logits_dense/kernel" not in shapes,
         num_buckets=buckets,
     )
-
-
-def _count(shapes: Mapping[str, tuple[int, ...]], stack: str) -> int:
-    layers = {
-        key.split("/")[1]
-        for key in shapes
-        if re.match(rf"{stack}/layers_\d+/", key)
-    }
-    return len(layers)

@@ -72,6 +72,14 @@ def test_each_prompt_answers_as_alone_and_a_text_is_encoded_once_a_prompt(
         assert [row[place] for row in written] == model.generate(TEXTS, 6)
 
 
+def test_one_text_instead_of_several_is_refused(ensemble):
+    for answer in (ensemble.generate, lambda x: ensemble.rank(x, LABELS)):
+        with pytest.raises(ValueError, match="Received one string: 'a film'"):
+            answer("a film")
+    assert ensemble.generate([]) == []
+    assert ensemble.rank([], LABELS).shape == (0, 2)
+
+
 def test_rank_sums_and_generate_votes(ensemble, alone):
     expected = sum(model.rank(TEXTS, LABELS) for model in alone)
     found = ensemble.rank(TEXTS, LABELS)
