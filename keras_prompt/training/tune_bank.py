@@ -30,11 +30,12 @@ from keras_prompt.training.tune_result import (
 def tune_bank(config: TuneConfig, *, verbose: bool = True) -> BankResult:
     """Tunes a prompt for each of several tasks in one fit.
 
-    Each prompt ends as in a run of its own, but for rounding. The folder gets
-    what `tune` leaves, and in place of prompt/ a folder prompts/ with each
-    task's best prompt, which `export_server(…, prompt_root=…)` serves:
-    super_glue/rte's is prompts/super_glue.rte. The same call again continues
-    a run that was stopped, however it was stopped.
+    Each prompt ends as in a run of its own, but for rounding and for what
+    dropout leaves out. The folder gets what `tune` leaves, and in place of
+    prompt/ a folder prompts/ with each task's best prompt, which
+    `export_server(…, prompt_root=…)` serves: super_glue/rte's is
+    prompts/super_glue.rte. The same call again continues a run that was
+    stopped, however it was stopped.
 
     Args:
         config: the run, its `task` a sequence of names.

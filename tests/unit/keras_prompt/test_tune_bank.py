@@ -16,8 +16,10 @@ from keras_prompt.export.prompt import read_prompt
 from keras_prompt.export.request_prompts import read_row_prompts
 from keras_prompt.layers.prompt_bank import PromptBank
 from keras_prompt.models.checkpoints import hugging_face
+from keras_prompt.training.bank_evaluator import BankEvaluator
 from keras_prompt.training.checkpoint import PromptCheckpoint
 from keras_prompt.training.config import TuneConfig
+from keras_prompt.training.evaluation import Evaluation
 from keras_prompt.training.tune import tune
 from keras_prompt.training.tune_bank import tune_bank
 
@@ -145,6 +147,35 @@ def test_every_best_prompt_lies_where_a_server_looks_for_it(config):
             one.metrics,
         )
         assert card.label_words == tasks.get(name).labels
+
+
+def test_each_result_is_of_its_own_best_step(config, monkeypatch):
+    scores = {NAMES[0]: [50.0, 90.0, 10.0], NAMES[1]: [70.0, 70.0, 20.0]}
+
+    def answer(self, **options):
+        step = int(self.model.optimizer.iterations)
+        return {
+            name: Evaluation(
+                score=each[step - 1],
+                metrics={"f1": each[step - 1] - 5, "f2": each[step - 1] + 5},
+                majority={"f1": 1.0},
+                illegal_share=0.1 * step,
+                prompt_rms=1.0,
+                outputs=[],
+            )
+            for name, each in scores.items()
+        }
+
+    monkeypatch.setattr(BankEvaluator, "answer", answer)
+    config = dataclasses.replace(config, steps=3, evaluate_every=1)
+    films, dogs = tune_bank(config, verbose=False).tasks.values()
+    assert (films.score, films.best_step) == (90, 2)
+    assert films.metrics == {"f1": 85, "f2": 95}
+    assert films.illegal_share == pytest.approx(0.2)
+    # Of equals, the first.
+    assert (dogs.score, dogs.best_step) == (70, 1)
+    assert dogs.metrics == {"f1": 65, "f2": 75}
+    assert read_prompt(dogs.folder).card.metrics == dogs.metrics
 
 
 @pytest.mark.parametrize("several", [False, True])

@@ -71,7 +71,7 @@ def test_row_i_of_a_mixed_batch_is_its_prompt_alone(
     for name in ("encoder_token_ids", "encoder_padding_mask"):
         x[name] = np.pad(x[name], [(0, 0), (0, padding)])
     logits = served(x).numpy()
-    predicted = served.predict(x, verbose=0)
+    predicted = served.predict(x, batch_size=2, verbose=0)
     for row, (text, task) in enumerate(zip(texts, tasks, strict=True)):
         single, _ = features(served, [text], [task], ["a film"])
         expected = alone[task](single)[0]
