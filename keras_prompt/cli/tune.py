@@ -27,8 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "task",
         nargs="+",
-        help="a task's name, `keras-prompt tasks` lists them; several tune a "
-        "prompt each in one fit",
+        help="a task's name, `keras-prompt tasks` lists them; several get a "
+        "prompt each, in one fit",
     )
     add("--preset", required=True, help="model name or checkpoint folder")
     add("--output", required=True, help="folder of the run")
