@@ -1,12 +1,13 @@
 """Reads prompts from a folder while a request runs, inside the graph.
 
 A task is added to a running server by copying its prompt's folder. Whatever
-a request asks for, it gets a status in words; only folders directly below
-the root are opened.
+a request asks for, and whatever happens to the files meanwhile, it gets a
+status in words; only folders directly below the root are opened.
 
 Letters: B rows, U distinct tasks, P the longest prompt's length, D d_model.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -17,8 +18,9 @@ from keras_prompt.types import Tensor
 OK = "ok"
 # One folder's name: no separator, no parent, no glob, no hidden folder.
 TASK_NAME = "[A-Za-z0-9][A-Za-z0-9_.-]{0,127}"
-_FLOAT_BYTES = 4
-_LEAST_INDEX_BYTES = 48  # the footer of an SSTable
+# A link that is flipped between the opening of a checkpoint's index and of its
+# data makes one reading fail; the next one finds both files of the new prompt.
+_ATTEMPTS = 10
 
 
 class RowPrompts(NamedTuple):
@@ -81,34 +83,20 @@ def _read_one(
         ]
         return tf.cond(
             tf.reduce_all(is_there),
-            lambda: read_folder(folder),
+            lambda: first_that_works(
+                lambda: read_folder(folder),
+                refuse("prompt '", name, "' cannot be read"),
+            ),
             lambda: refuse("unknown task '", name, "'"),
         )
 
     def read_folder(folder: Tensor) -> tuple[Tensor, Tensor]:
         card = tf.io.read_file(folder + CARD)
         base = _text(card, "base")
-        length = _number(card, "prompt_length")
-        length = tf.strings.to_number(tf.where(length == "?", "0", length))
-        data_bytes = tf.strings.length(tf.io.read_file(folder + DATA))
-        index_bytes = tf.strings.length(tf.io.read_file(folder + INDEX))
-        is_whole = (
-            tf.cast(data_bytes, tf.float32) >= _FLOAT_BYTES * d_model * length
-        ) & (index_bytes >= _LEAST_INDEX_BYTES)
-        return tf.case(
-            [
-                (
-                    tf.not_equal(_text(card, "fingerprint"), fingerprint),
-                    lambda: refuse(
-                        "prompt '", name, "' is of another base: ", base
-                    ),
-                ),
-                (
-                    tf.logical_not(is_whole),
-                    lambda: refuse("prompt '", name, "' is damaged"),
-                ),
-            ],
-            default=lambda: restore(folder),
+        return tf.cond(
+            tf.equal(_text(card, "fingerprint"), fingerprint),
+            lambda: restore(folder),
+            lambda: refuse("prompt '", name, "' is of another base: ", base),
         )
 
     def restore(folder: Tensor) -> tuple[Tensor, Tensor]:
@@ -118,26 +106,38 @@ def _read_one(
             shape_and_slices=[""],
             dtypes=[tf.float32],
         )
-        return tf.ensure_shape(prompt, [None, d_model]), tf.constant(OK)
+        prompt = tf.ensure_shape(prompt, [None, d_model])
+        return tf.debugging.check_numerics(prompt, "prompt"), tf.constant(OK)
 
     is_name = tf.strings.regex_full_match(name, TASK_NAME)
     # A hostile name is not repeated: it may be long, or no text.
     return tf.cond(is_name, read, lambda: refuse("invalid task name"))
 
 
+def first_that_works(
+    read: Callable[[], tuple[Tensor, Tensor]],
+    otherwise: tuple[Tensor, Tensor],
+    attempts: int = _ATTEMPTS,
+) -> tuple[Tensor, Tensor]:
+    """What `read` gives in the first attempt without an error.
+
+    An error of an op ends the whole request, its other rows included. Inside
+    a dataset it need not.
+
+    Args:
+        read: makes the ops of one attempt.
+        otherwise: when every attempt has failed.
+        attempts: the most there are.
+    """
+    found = tf.data.Dataset.range(attempts).map(lambda _: read())
+    last = tf.data.Dataset.from_tensors(otherwise)
+    return found.ignore_errors().concatenate(last).take(1).get_single_element()
+
+
 def _text(card: Tensor, field: str) -> Tensor:
     """A text field of a card, "?" if it has none."""
     # In JSON a value's quotation marks and line ends are escaped, and what is
     # nested is indented further: this finds fields of the card alone.
-    return _field(card, rf'"{field}": "([^"\\]*)"')
-
-
-def _number(card: Tensor, field: str) -> Tensor:
-    """A field's digits, "?" if it has none."""
-    return _field(card, rf'"{field}": ([0-9]{{1,9}})')
-
-
-def _field(card: Tensor, pattern: str) -> Tensor:
-    pattern = rf"(?s)^.*\n  {pattern},?\n.*$"
+    pattern = rf'(?s)^.*\n  "{field}": "([^"\\]*)",?\n.*$'
     found = tf.strings.regex_replace(card, pattern, r"\1")
     return tf.where(tf.strings.regex_full_match(card, pattern), found, "?")

@@ -160,12 +160,6 @@ class GrpcTransport:
             code, words = error.code(), error.details()
             if code == grpc.StatusCode.DEADLINE_EXCEEDED:
                 raise _late(self._target) from error
-            if code == grpc.StatusCode.DATA_LOSS:
-                # The server read a prompt's index before, its data after the
-                # prompt was replaced: the next attempt reads the new one.
-                raise ServerUnavailableError(
-                    f"{self._target} cannot read a prompt: {words}"
-                ) from error
             if code == grpc.StatusCode.UNAVAILABLE:
                 raise ServerUnavailableError(
                     f"No server answers at {self._target}: {words}"

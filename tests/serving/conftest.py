@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_prompt.export.prompt import export_prompt
 from keras_prompt.export.server import export_server
@@ -55,3 +56,8 @@ def served(tiny_tokenizer, tmp_path_factory):
         backbone, served.base, served.root, input_length=24, max_length=6
     )
     return served
+
+
+@pytest.fixture(scope="package")
+def signatures(served):
+    return tf.saved_model.load(str(served.base)).signatures

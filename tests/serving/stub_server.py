@@ -47,8 +47,6 @@ class _Service(prediction_service_pb2_grpc.PredictionServiceServicer):
         spec = request.model_spec
         try:
             found = self._model.predict(spec.name, spec.signature_name, inputs)
-        except tf.errors.DataLossError as error:
-            context.abort(grpc.StatusCode.DATA_LOSS, error.message)
         except LookupError as error:
             context.abort(grpc.StatusCode.NOT_FOUND, str(error))
         except (ValueError, tf.errors.OpError) as error:

@@ -2,19 +2,15 @@
 
 import shutil
 
-import numpy as np
 import pytest
 import served as outside
 import tensorflow as tf
+from asked import TEXTS, assert_right, call, request
 
 from keras_prompt.cli import main as cli
 from keras_prompt.export.assemble import assemble_release
 from keras_prompt.export.server import export_server, read_server_card
 from keras_prompt.models.t5.backbone import MeshT5Backbone
-from keras_prompt.models.text_batches import pad_rows
-
-TEXTS = ["the film is a delight", "a dog barked", "dull", "the cast"]
-TASKS = ["films", "dogs", "dogs", "films"]
 
 
 @pytest.fixture(scope="module")
@@ -33,29 +29,9 @@ def prompts(served):
     return [served.root / "films", served.root / "dogs"]
 
 
-def request(served, tasks=TASKS):
-    rows = served.alone["films"].target_rows(TEXTS)
-    return {
-        "task": np.array(tasks, dtype=np.bytes_),
-        "token_ids": pad_rows(rows),
-        "token_lengths": np.array([len(row) for row in rows], np.int32),
-    }
-
-
-def assert_right(served, found):
-    assert found["status"].tolist() == [b"ok"] * 4
-    for row, (text, task) in enumerate(zip(TEXTS, TASKS, strict=True)):
-        alone = served.alone[task]
-        ids = found["output_ids"][row].astype(int)
-        written = alone.tokenizer.decode(ids)
-        assert written == alone.generate([text], max_length=6)[0]
-
-
-def call(folder, inputs):
+def ask(folder, inputs):
     loaded = tf.saved_model.load(str(folder))
-    inputs = {key: tf.constant(value) for key, value in inputs.items()}
-    outputs = loaded.signatures["serving_default"](**inputs)
-    return {key: value.numpy() for key, value in outputs.items()}
+    return call(loaded.signatures, "serving_default", inputs)
 
 
 def test_a_release_answers_as_the_prompts_alone(served, base, prompts):
@@ -63,8 +39,8 @@ def test_a_release_answers_as_the_prompts_alone(served, base, prompts):
     release = assemble_release(base, folder, prompts)
     assert release.tasks == ("films", "dogs")
     assert read_server_card(folder).tasks == ("films", "dogs")
-    assert_right(served, call(folder, request(served)))
-    found = call(folder, request(served, ["films", "nobody", "", "dogs"]))
+    assert_right(served, "generate", ask(folder, request(served)))
+    found = ask(folder, request(served, TEXTS, ["films", "nobody", "", "dogs"]))
     assert found["status"].tolist() == [
         b"ok",
         b"unknown task",
@@ -74,7 +50,7 @@ def test_a_release_answers_as_the_prompts_alone(served, base, prompts):
 
 
 def test_a_base_without_prompts_knows_no_task(served, base):
-    found = call(base, request(served))
+    found = ask(base, request(served))
     assert found["status"].tolist() == [b"unknown task"] * 4
 
 
@@ -102,7 +78,7 @@ def test_a_release_is_replaced_in_one_step(served, base, prompts):
     assemble_release(base, folder, prompts[:1])
     assemble_release(base, folder, prompts)
     assert read_server_card(folder).tasks == ("films", "dogs")
-    assert_right(served, call(folder, request(served)))
+    assert_right(served, "generate", ask(folder, request(served)))
 
 
 @pytest.mark.slow
@@ -113,7 +89,7 @@ def test_a_c_program_runs_a_release(served, base, prompts, tmp_path):
     program = outside.compile_loader(tmp_path)
     name = "serving_default"
     found = outside.run_in_c(program, folder, name, request(served))
-    assert_right(served, found)
+    assert_right(served, name, found)
 
 
 def test_the_verb_prints_tasks_new_bytes_and_time(

@@ -12,7 +12,6 @@ import time
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 pytest.importorskip("tensorflow_serving", reason="needs gRPC's stubs")
 
@@ -144,27 +143,6 @@ def test_a_server_that_is_not_ready_is_asked_again(model, served):
     tokenizer = served.alone["films"].tokenizer
     with stub_server.rest_server(model, failures=[503, 503]) as address:
         assert len(Client(address, tokenizer).generate(TEXTS, TASKS)) == 3
-
-
-def test_a_prompt_replaced_while_it_is_read_is_asked_for_again(
-    model, served, monkeypatch
-):
-    predict, calls = model.predict, []
-
-    def predict_later(*arguments):
-        calls.append(1)
-        if len(calls) < 3:
-            raise tf.errors.DataLossError(None, None, "Checksum does not match")
-        return predict(*arguments)
-
-    monkeypatch.setattr(model, "predict", predict_later)
-    tokenizer = served.alone["films"].tokenizer
-    with (
-        stub_server.grpc_server(model) as address,
-        Client(address, tokenizer) as client,
-    ):
-        assert len(client.generate(TEXTS, TASKS)) == 3
-    assert len(calls) == 3
 
 
 @pytest.mark.parametrize("scheme", ["", "http://"])

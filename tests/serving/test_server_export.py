@@ -2,107 +2,23 @@
 
 import json
 import shutil
-import threading
-import time
 
 import numpy as np
 import pytest
 import served as outside
 import tensorflow as tf
+from asked import (
+    REQUESTS,
+    assert_right,
+    call,
+    decoded,
+    request,
+    scored,
+    with_prompts,
+    written_alone,
+)
 
 from keras_prompt.export.server import export_server, read_server_card
-from keras_prompt.models.t5.backbone import MeshT5Backbone
-from keras_prompt.models.text_batches import pad_rows
-
-TEXTS = ["the film is a delight", "a dog barked", "dull", "the cast"]
-TASKS = ["films", "dogs", "dogs", "films"]
-TARGETS = ["positive", "a dog"]
-
-
-@pytest.fixture(scope="module")
-def signatures(served):
-    loaded = tf.saved_model.load(str(served.base))
-    yield loaded.signatures
-    del loaded
-
-
-def request(served, texts=TEXTS, tasks=TASKS):
-    rows = served.alone["films"].target_rows(texts)
-    return {
-        "task": np.array(tasks, dtype=np.bytes_),
-        "token_ids": pad_rows(rows),
-        "token_lengths": np.array([len(row) for row in rows], np.int32),
-    }
-
-
-def scored(served, **changes):
-    inputs = request(served) | changes
-    rows = served.alone["films"].target_rows(TARGETS)
-    count = len(inputs["token_ids"])
-    lengths = np.array([[len(row) for row in rows]], np.int32)
-    return inputs | {
-        "target_ids": np.repeat(pad_rows(rows)[None], count, axis=0),
-        "target_lengths": np.repeat(lengths, count, axis=0),
-    }
-
-
-def with_prompts(served):
-    inputs = request(served)
-    del inputs["task"]
-    prompts = [served.alone[t].prompt.embeddings.numpy() for t in TASKS]
-    lengths = [len(prompt) for prompt in prompts]
-    padded = np.zeros((len(TASKS), max(lengths), 16), np.float32)
-    for row, prompt in enumerate(prompts):
-        padded[row, : len(prompt)] = prompt
-    return inputs | {
-        "prompt": padded,
-        "prompt_lengths": np.array(lengths, np.int32),
-    }
-
-
-def decoded(served, output_ids):
-    tokenizer = served.alone["films"].tokenizer
-    return [tokenizer.decode(row) for row in output_ids]
-
-
-def written_alone(served):
-    return [
-        served.alone[task].generate([text], max_length=6)[0]
-        for text, task in zip(TEXTS, TASKS, strict=True)
-    ]
-
-
-def scored_alone(served):
-    return np.concatenate(
-        [
-            served.alone[task].rank([text], TARGETS)
-            for text, task in zip(TEXTS, TASKS, strict=True)
-        ]
-    )
-
-
-def call(signatures, name, inputs):
-    inputs = {key: tf.constant(value) for key, value in inputs.items()}
-    outputs = signatures[name](**inputs)
-    return {key: value.numpy() for key, value in outputs.items()}
-
-
-REQUESTS = {
-    "serving_default": request,
-    "generate": request,
-    "with_prompt": with_prompts,
-    "score": scored,
-}
-
-
-def assert_right(served, name, found):
-    assert found["status"].tolist() == [b"ok"] * 4
-    if name == "score":
-        expected = scored_alone(served)
-        np.testing.assert_allclose(found["scores"], expected, 1e-5, 1e-5)
-    else:
-        assert found["output_ids"].dtype == np.int32
-        assert decoded(served, found["output_ids"]) == written_alone(served)
 
 
 @pytest.mark.parametrize("name", REQUESTS)
@@ -144,52 +60,6 @@ def test_variables_are_stored_once(served):
     weights = sum(w.numpy().nbytes for w in backbone.weights)
     data = served.base / "variables/variables.data-00000-of-00001"
     assert weights <= data.stat().st_size < weights + 20_000
-
-
-HOSTILE = [
-    "../prompts/films",
-    "films/../films",
-    "films/",
-    "/etc",
-    "..",
-    ".",
-    "",
-    ".hidden",
-    "films\0",
-    "films\n",
-    "f*",
-    "film[s]",
-    "фильмы",
-    "a" * 129,
-    "a" * 10_240,
-]
-
-
-def test_hostile_names_are_refused_and_the_others_answered(served, signatures):
-    # A prompt outside the root, one hidden in it, and one below another.
-    films = served.root / "films"
-    for outside_root in ("../decoy", ".hidden", "films/inner"):
-        shutil.copytree(
-            films,
-            served.root / outside_root,
-            ignore=shutil.ignore_patterns("inner"),
-        )
-    names = [*HOSTILE, "../decoy", "films/inner", "nobody", "films"]
-    inputs = request(served, [TEXTS[0]] * len(names), ["x"] * len(names))
-    inputs["task"] = np.array([n.encode() for n in names], dtype=object)
-    try:
-        found = call(signatures, "serving_default", inputs)
-    finally:
-        for outside_root in ("../decoy", ".hidden", "films/inner"):
-            shutil.rmtree(served.root / outside_root)
-    invalid = len(names) - 2
-    assert found["status"].tolist() == [
-        *([b"invalid task name"] * invalid),
-        b"unknown task 'nobody'",
-        b"ok",
-    ]
-    assert not found["output_ids"][:-1].any()
-    assert decoded(served, found["output_ids"])[-1] == written_alone(served)[0]
 
 
 def test_bad_rows_have_a_status_and_touch_no_neighbour(served, signatures):
@@ -279,111 +149,6 @@ def test_sent_prompts_that_are_no_prompts_have_a_status(served, signatures):
         b"ok",
     ]
     assert decoded(served, found["output_ids"])[3] == written_alone(served)[3]
-
-
-def test_a_task_is_added_replaced_and_removed_while_served(
-    served, signatures, tmp_path
-):
-    def ask():
-        inputs = request(served, TEXTS, ["new"] * 4)
-        found = call(signatures, "generate", inputs)
-        return set(found["status"].tolist()), found["output_ids"]
-
-    assert ask()[0] == {b"unknown task 'new'"}
-    for length, seed in ((2, 7), (4, 8)):
-        model = served.add("new", length, seed)
-        status, ids = ask()
-        assert status == {b"ok"}
-        assert decoded(served, ids) == model.generate(TEXTS, max_length=6)
-    shutil.rmtree(served.root / "new")
-    assert ask()[0] == {b"unknown task 'new'"}
-
-
-def test_replacing_a_prompt_under_load_fails_no_request(served, signatures):
-    """Each answer is that of one prompt or of the other, by a flipped link.
-
-    A link that is flipped in the microseconds between RestoreV2's reading of
-    index and data is a DataLossError, which the client asks again after.
-    """
-
-    def ask(inputs):
-        for _ in range(3):
-            try:
-                return call(signatures, "score", inputs)
-            except tf.errors.DataLossError:
-                lost.append(1)
-        raise AssertionError("three times in a row")
-
-    lost = []
-    texts = ["the film is a delight", "dull"]
-    expected = []
-    for version, (length, seed) in enumerate(((4, 11), (2, 12))):
-        model = served.add(f"flip{version}", length, seed)
-        expected.append(model.rank(texts, TARGETS))
-    link = served.root / "flipped"
-    link.symlink_to("flip0")
-    stop, flips = threading.Event(), []
-
-    def flip():
-        while not stop.is_set():
-            new = served.root / ".next"
-            new.symlink_to(f"flip{(len(flips) + 1) % 2}")
-            new.replace(link)
-            flips.append(1)
-            time.sleep(0.002)
-
-    thread = threading.Thread(target=flip)
-    thread.start()
-    inputs = scored(served) | request(served, texts, ["flipped"] * 2)
-    inputs = {name: value[:2] for name, value in inputs.items()}
-    seen = set()
-    try:
-        for _ in range(60):
-            found = ask(inputs)
-            assert found["status"].tolist() == [b"ok", b"ok"]
-            errors = [np.abs(found["scores"] - e).max() for e in expected]
-            assert min(errors) < 1e-4
-            seen.add(int(np.argmin(errors)))
-    finally:
-        stop.set()
-        thread.join()
-        for path in (link, served.root / "flip0", served.root / "flip1"):
-            path.unlink() if path.is_symlink() else shutil.rmtree(path)
-    assert seen == {0, 1}
-    assert len(flips) > 20
-    assert len(lost) < 6
-
-
-def test_a_prompt_of_another_base_is_refused_with_its_name(served, signatures):
-    config = served.alone["films"].backbone.config
-    other = MeshT5Backbone(config, seed=9, preset="t5_of_others")
-    served.add("foreign", 2, 0, other)
-    tasks = ["films", "foreign", "dogs", "films"]
-    found = call(signatures, "generate", request(served, TEXTS, tasks))
-    status = b"prompt 'foreign' is of another base: t5_of_others"
-    assert found["status"].tolist() == [b"ok", status, b"ok", b"ok"]
-    shutil.rmtree(served.root / "foreign")
-
-
-@pytest.mark.parametrize(
-    ("file", "keep"),
-    [
-        ("variables/variables.data-00000-of-00001", 100),
-        ("variables/variables.index", 20),
-        ("prompt.json", 10),
-    ],
-)
-def test_a_truncated_prompt_fails_its_own_rows_only(
-    served, signatures, file, keep
-):
-    shutil.copytree(served.root / "dogs", served.root / "broken")
-    path = served.root / "broken" / file
-    path.write_bytes(path.read_bytes()[:keep])
-    tasks = ["films", "broken", "dogs", "films"]
-    found = call(signatures, "generate", request(served, TEXTS, tasks))
-    shutil.rmtree(served.root / "broken")
-    assert [s == b"ok" for s in found["status"]] == [True, False, True, True]
-    assert b"'broken'" in found["status"][1]
 
 
 def test_inputs_of_another_rank_are_refused(served, tmp_path):
