@@ -17,7 +17,7 @@ import tensorflow as tf
 from keras_prompt.types import Tensor
 
 SENTINELS = 100  # T5's number of span-corruption sentinels (seqio: extra_ids)
-_SENTINEL = re.compile(r"<extra_id_(\d{1,2})>")
+_SENTINEL = re.compile(r"<extra_id_([0-9]{1,2})>")
 
 
 class Tokenizer:

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from keras_prompt.atomic_files import partial_path, remove, replace_folder
 from keras_prompt.export.checkpoint_parts import split_checkpoint, stored_bytes
+from keras_prompt.export.graph_text import GraphText
 from keras_prompt.export.prompt_sources import RootFolder, VariableBank
 from keras_prompt.export.server_answers import Answers, sent_prompts
 from keras_prompt.export.server_card import (
@@ -19,7 +20,9 @@ from keras_prompt.export.server_card import (
     refuse_other_content,
     write_server_card,
 )
+from keras_prompt.export.server_text import text_signatures
 from keras_prompt.models.t5.backbone import MeshT5Backbone
+from keras_prompt.tokenizer import Tokenizer
 from keras_prompt.types import Tensor
 
 __all__ = ["ServerCard", "export_server", "read_server_card"]
@@ -39,12 +42,14 @@ class _Server(tf.Module):
         backbone: MeshT5Backbone,
         card: ServerCard,
         source: RootFolder | VariableBank,
+        text: GraphText | None,
     ) -> None:
         super().__init__()
         # Variables, not the Keras layer: Keras' own tracking would store
         # each a second time.
         self.weights = [weight.value for weight in backbone.weights]
         self.source = source
+        self.text = text
         self.answers = Answers(backbone, card)
 
     @tf.function(input_signature=[_TASKS, _IDS, _LENGTHS], autograph=False)
@@ -79,6 +84,7 @@ def export_server(
     *,
     input_length: int = 512,
     max_length: int = 32,
+    tokenizer: Tokenizer | None = None,
 ) -> int:
     """Writes a frozen T5 as a SavedModel for TensorFlow Serving.
 
@@ -97,6 +103,14 @@ def export_server(
       `target_lengths` int32 (B, L), to `scores` float32 (B, L), summed
       log-likelihoods.
 
+    With a `tokenizer` there are also, of ops that TensorFlow Text registers:
+
+    * `generate_text`: `task` and `text`, string (B,), to `output_text`, string
+      (B,), and `status`.
+    * `with_prompt_text`: instead of `task`, the prompt as above.
+    * `score_text`: as `generate_text`, `target_text` string (B, L), to
+      `scores` and `status`.
+
     Lengths say what is padding, whatever it is filled with: a server that
     puts requests together fills with the first id it finds.
 
@@ -113,13 +127,16 @@ def export_server(
             whose prompts `assemble_release` puts into variables.
         input_length: the most tokens of an input.
         max_length: the most tokens to write.
+        tokenizer: of the backbone, for signatures that take and give text;
+            none leaves them out, and the graph without custom ops.
 
     Returns:
         Bytes of all files.
 
     Raises:
         ValueError: a length is not positive, the root has glob characters,
-            the folder holds something else, or the backbone is on a mesh.
+            the folder holds something else, the backbone is on a mesh, or
+            the tokenizer has ids that it has not.
         OSError: the place cannot be written; nothing is left behind.
     """
     for argument, value in (
@@ -137,6 +154,12 @@ def export_server(
             "into the graph. Load it without `mesh_shape`. "
             f"Received: a mesh of {backbone.device_count}"
         )
+    vocab_size = backbone.config.vocab_size
+    if tokenizer is not None and tokenizer.vocabulary_size > vocab_size:
+        raise ValueError(
+            f"`tokenizer` has {tokenizer.vocabulary_size} ids, but "
+            f"{backbone.preset} has {vocab_size}. Give the backbone's own."
+        )
     root = None if prompt_root is None else str(Path(prompt_root).absolute())
     if root is not None and set(root) & set("*?[]\\\n"):
         raise ValueError(
@@ -149,15 +172,16 @@ def export_server(
         base=backbone.preset,
         fingerprint=backbone.fingerprint(),
         d_model=backbone.config.d_model,
-        vocab_size=backbone.config.vocab_size,
+        vocab_size=vocab_size,
         input_length=input_length,
         max_length=max_length,
         prompt_root=root,
+        takes_text=tokenizer is not None,
     )
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_path(folder)
     try:
-        _save(partial, backbone, card)
+        _save(partial, backbone, card, tokenizer)
         replace_folder(partial, folder)
     except tf.errors.OpError as error:
         reason = str(error).split("; ")[-1]
@@ -169,7 +193,12 @@ def export_server(
     return stored_bytes(folder)
 
 
-def _save(folder: Path, backbone: MeshT5Backbone, card: ServerCard) -> None:
+def _save(
+    folder: Path,
+    backbone: MeshT5Backbone,
+    card: ServerCard,
+    tokenizer: Tokenizer | None,
+) -> None:
     folder.mkdir()
     source: RootFolder | VariableBank
     if card.prompt_root is None:
@@ -178,7 +207,8 @@ def _save(folder: Path, backbone: MeshT5Backbone, card: ServerCard) -> None:
         source = RootFolder(
             folder, card.prompt_root, card.d_model, card.fingerprint
         )
-    server = _Server(backbone, card, source)
+    text = None if tokenizer is None else GraphText(tokenizer)
+    server = _Server(backbone, card, source, text)
     tf.saved_model.save(
         server,
         str(folder),
@@ -203,6 +233,11 @@ def _signatures(server: _Server, card: ServerCard) -> dict[str, Any]:
         prompts = sent_prompts(prompt, prompt_lengths, card.d_model)
         return answers.generate(prompts, token_ids, token_lengths)
 
+    of_texts = (
+        {}
+        if server.text is None
+        else text_signatures(server.text, answers, server.source)
+    )
     return {
         "serving_default": server.generate,
         "generate": server.generate,
@@ -216,4 +251,5 @@ def _signatures(server: _Server, card: ServerCard) -> dict[str, Any]:
             tf.TensorSpec([None, None, card.d_model], tf.float32, "prompt"),
             tf.TensorSpec([None], tf.int32, "prompt_lengths"),
         ),
+        **of_texts,
     }

@@ -75,7 +75,7 @@ class Answers:
         is_id = self._is_id(target_ids)
         is_bad_id = tf.reduce_any(is_target & ~is_id, axis=[1, 2])
         inputs = self._inputs(prompts, token_ids, token_lengths)
-        status = _first_problem(
+        status = first_problem(
             inputs.status,
             (tf.reduce_any(target_lengths < 1, axis=1), "empty target"),
             (
@@ -105,10 +105,11 @@ class Answers:
         token_lengths = tf.ensure_shape(token_lengths, [None])
         size = tf.shape(token_ids)[1]
         limit = self.card.input_length
-        lengths = tf.clip_by_value(token_lengths, 0, size)
-        mask = tf.range(size) < lengths[:, None]
+        # A row that is too long must not cost its neighbours time and memory.
+        token_ids = token_ids[:, :limit]
+        mask = tf.range(tf.shape(token_ids)[1]) < token_lengths[:, None]
         is_id = self._is_id(token_ids)
-        status = _first_problem(
+        status = first_problem(
             prompts.status,
             (token_lengths < 1, "empty input"),
             (token_lengths > size, "token_lengths exceeds the row's tokens"),
@@ -140,7 +141,7 @@ def sent_prompts(
     longest = tf.shape(prompt)[1]
     lengths = tf.clip_by_value(prompt_lengths, 0, longest)
     is_finite = tf.reduce_all(tf.math.is_finite(prompt), axis=[1, 2])
-    status = _first_problem(
+    status = first_problem(
         tf.fill(tf.shape(prompt_lengths), OK),
         (prompt_lengths < 1, "empty prompt"),
         (prompt_lengths > longest, "prompt_lengths exceeds the row's vectors"),
@@ -150,7 +151,7 @@ def sent_prompts(
     return RowPrompts(prompt, lengths, status)
 
 
-def _first_problem(status: Tensor, *checks: tuple[Tensor, str]) -> Tensor:
+def first_problem(status: Tensor, *checks: tuple[Tensor, str]) -> Tensor:
     """A status (B,) that is ok gets the words of the first check it fails."""
     for is_wrong, words in checks:
         status = tf.where(is_wrong & (status == OK), words, status)

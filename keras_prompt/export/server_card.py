@@ -22,6 +22,7 @@ class ServerCard:
         prompt_root: where the prompts' folders are looked for; none where
             the prompts are in the SavedModel, put there by `assemble`.
         tasks: that are in the SavedModel.
+        takes_text: whether there are signatures of texts.
         format_version: of this folder.
     """
 
@@ -33,6 +34,7 @@ class ServerCard:
     max_length: int
     prompt_root: str | None
     tasks: tuple[str, ...] = ()
+    takes_text: bool = False
     format_version: int = FORMAT_VERSION
 
 

@@ -1,6 +1,7 @@
 /* Loads a SavedModel and runs it once, with TensorFlow's C library alone.
  *
- * run_saved_model FOLDER < REQUEST, where a request is words:
+ * run_saved_model FOLDER [LIBRARY...] < REQUEST, where libraries register ops
+ * and a request is words:
  *   feed OPERATION INDEX TYPE RANK SIZE... VALUE...
  *   fetch OPERATION INDEX
  * TYPE is TensorFlow's number of it. Strings are hexadecimal, "-" if empty.
@@ -114,9 +115,13 @@ static TF_Output find(TF_Graph* graph) {
 }
 
 int main(int argc, char** argv) {
-  if (argc != 2) return 2;
+  if (argc < 2) return 2;
   const char* tags[] = {"serve"};
   TF_Status* status = TF_NewStatus();
+  for (int i = 2; i < argc; i++) {
+    TF_LoadLibrary(argv[i], status);
+    check(status);
+  }
   TF_Graph* graph = TF_NewGraph();
   TF_SessionOptions* options = TF_NewSessionOptions();
   TF_Session* session = TF_LoadSessionFromSavedModel(

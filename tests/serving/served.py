@@ -15,7 +15,9 @@ import sys
 import numpy as np
 import tensorflow as tf
 
-folder, signature, given, result = sys.argv[1:]
+folder, signature, given, result, *libraries = sys.argv[1:]
+for library in libraries:
+    __import__(library)
 model = tf.saved_model.load(folder)
 inputs = {k: tf.constant(v) for k, v in np.load(given).items()}
 outputs = model.signatures[signature](**inputs)
@@ -41,8 +43,10 @@ def compile_loader(folder):
     return program
 
 
-def run_in_c(program, folder, signature, inputs):
+def run_in_c(program, folder, signature, inputs, *libraries):
     """A signature's outputs, from a process without Python.
+
+    Libraries are files that register ops.
 
     Raises:
         RuntimeError: what TensorFlow said.
@@ -61,7 +65,7 @@ def run_in_c(program, folder, signature, inputs):
     for name in names:
         request += ["fetch", *definition.outputs[name].name.split(":")]
     done = subprocess.run(
-        [program, folder],
+        [program, folder, *libraries],
         input=" ".join(request),
         capture_output=True,
         text=True,
@@ -72,17 +76,27 @@ def run_in_c(program, folder, signature, inputs):
     return dict(zip(names, map(_array, lines), strict=True))
 
 
-def run_in_bare_python(folder, signature, inputs, scratch):
-    """A signature's outputs, from a process that imports TensorFlow alone."""
+def run_in_bare_python(folder, signature, inputs, scratch, *libraries):
+    """A signature's outputs, from a process that imports TensorFlow alone.
+
+    Libraries are modules that register ops.
+
+    Raises:
+        RuntimeError: what the process said.
+    """
     given, result = scratch / "given.npz", scratch / "result.npz"
     np.savez(given, **inputs)
     done = subprocess.run(
-        [sys.executable, "-c", _BARE, folder, signature, given, result],
+        [
+            *(sys.executable, "-c", _BARE),
+            *(folder, signature, given, result, *libraries),
+        ],
         capture_output=True,
         text=True,
         cwd=scratch,
     )
-    assert done.returncode == 0, done.stderr
+    if done.returncode:
+        raise RuntimeError(done.stderr)
     return dict(np.load(result))
 
 

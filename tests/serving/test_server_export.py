@@ -108,6 +108,25 @@ def test_bad_rows_have_a_status_and_touch_no_neighbour(served, signatures):
     ]
 
 
+def test_a_row_far_too_long_costs_its_neighbours_nothing(served, signatures):
+    """Attention over its 200,000 tokens would take 640 GB."""
+    inputs = request(served)
+    width = 200_000 - inputs["token_ids"].shape[1]
+    inputs["token_ids"] = np.pad(inputs["token_ids"], [(0, 0), (0, width)])
+    inputs["token_lengths"][1] = 200_000
+    found = call(signatures, "generate", inputs)
+    assert found["status"].tolist() == [
+        b"ok",
+        b"input longer than 24 tokens",
+        b"ok",
+        b"ok",
+    ]
+    written = decoded(served, found["output_ids"])
+    assert [written[i] for i in (0, 2, 3)] == [
+        written_alone(served)[i] for i in (0, 2, 3)
+    ]
+
+
 def test_what_a_batching_server_fills_with_does_not_count(served, signatures):
     """It pads each tensor with its first value, and to more labels."""
 
