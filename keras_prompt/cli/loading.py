@@ -34,7 +34,8 @@ def add_model_arguments(
             "--server",
             metavar="ADDRESS",
             help="host:port (gRPC) or http://host:port of a TensorFlow "
-            "Serving, instead; with --task and --preset",
+            "Serving, instead; with --task, and --preset unless the server "
+            "takes text",
         )
     add = parser.add_argument
     add("--preset", help="model name or folder (the prompt's own)")

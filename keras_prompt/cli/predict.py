@@ -80,12 +80,8 @@ def _local_answers(options: argparse.Namespace) -> Answers:
 
 
 def _server_answers(options: argparse.Namespace) -> Answers:
-    for option in ("task", "preset"):
-        if getattr(options, option) is None:
-            raise ValueError(
-                f"--server needs --{option}: a request names its task, and "
-                "its tokens are the model's."
-            )
+    if options.task is None:
+        raise ValueError("--server needs --task: a request names its task.")
     labels = options.labels
     if options.answer_by == "rank" and not labels:
         raise ValueError("--server with --answer-by rank needs --labels.")
@@ -95,10 +91,13 @@ def _server_answers(options: argparse.Namespace) -> Answers:
     from keras_prompt.serving import Client
     from keras_prompt.tokenizer import Tokenizer
 
-    checkpoint = formats.read(find_checkpoint(options.preset))
+    tokenizer = None
+    if options.preset is not None:
+        checkpoint = formats.read(find_checkpoint(options.preset))
+        tokenizer = Tokenizer(checkpoint.vocabulary)
     client = Client(
         options.server,
-        Tokenizer(checkpoint.vocabulary),
+        tokenizer,
         timeout=options.timeout,
         input_length=options.input_length,
     )

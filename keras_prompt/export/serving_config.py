@@ -155,15 +155,25 @@ def _warm_up_records(name: str, card: ServerCard) -> bytes:
         "prompt_lengths": np.full(1, 2, np.int32),
     }
     tokens = {n: inputs[n] for n in ("token_ids", "token_lengths")}
+    requests = {
+        "serving_default": inputs,
+        "generate": inputs,
+        "score": inputs | targets,
+        "with_prompt": tokens | prompt,
+    }
+    if card.takes_text:
+        text = {"text": np.array([b"warm up"], dtype=object)}
+        words = {"target_text": np.array([[b"yes", b"no"]], dtype=object)}
+        task = {"task": inputs["task"]}
+        requests |= {
+            "generate_text": task | text,
+            "score_text": task | text | words,
+            "with_prompt_text": text | prompt,
+        }
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "records"
         with tf.io.TFRecordWriter(str(path)) as writer:
-            for signature, given in (
-                ("serving_default", inputs),
-                ("generate", inputs),
-                ("score", inputs | targets),
-                ("with_prompt", tokens | prompt),
-            ):
+            for signature, given in requests.items():
                 log = prediction_log_pb2.PredictionLog()
                 request = log.predict_log.request
                 request.model_spec.name = name

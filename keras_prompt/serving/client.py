@@ -1,5 +1,8 @@
 """Texts in, answers out, from a base that `export_server` wrote.
 
+With a tokenizer, requests are of token ids, which every base takes; without
+one they are of text, for bases that were exported with their own.
+
 Letters: B texts, S tokens, L labels, T target tokens.
 """
 
@@ -10,8 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from keras_prompt.models.text_batches import pad_rows, text_batches
+from keras_prompt.models.text_batches import (
+    pad_rows,
+    refuse_one_string,
+    text_batches,
+)
 from keras_prompt.serving.errors import (
+    RequestRefusedError,
     RowsRefusedError,
     ServerUnavailableError,
 )
@@ -32,11 +40,13 @@ class Client:
     Args:
         address: "host:port" for gRPC, which needs the package
             `tensorflow-serving-api`, or "http://host:port" for REST.
-        tokenizer: of the served base.
+        tokenizer: of the served base; none where that has one itself, by
+            `export_server(…, tokenizer=…)`.
         model: the base's name in the server's configuration.
         timeout: seconds for a call, all its attempts and waits included.
         input_length: longer inputs are cut, EOS kept; no more than the
-            server takes.
+            server takes. Without a tokenizer nothing is cut: the server
+            refuses rows that are too long.
 
     Raises:
         ValueError: the address is none, or asks for gRPC and its stubs are
@@ -46,7 +56,7 @@ class Client:
     def __init__(
         self,
         address: str,
-        tokenizer: Tokenizer,
+        tokenizer: Tokenizer | None = None,
         *,
         model: str = "base",
         timeout: float = 30.0,
@@ -85,14 +95,19 @@ class Client:
 
         Raises:
             RowsRefusedError: a row cannot be answered; says why, by row.
-            RequestRefusedError: the server refuses the whole request.
+            RequestRefusedError: the server refuses the whole request, as it
+                does text where it was exported without a tokenizer.
             ServerUnavailableError: nobody answered in time.
             ServerTimeoutError: the answer did not come in time.
             ValueError: not one task for each text.
         """
         if not texts:
             return []
-        found = self._ask("generate", self._inputs(texts, tasks))
+        inputs = self._inputs(texts, tasks)
+        if self._tokenizer is None:
+            found = self._ask("generate_text", inputs)
+            return [_text(value) for value in found["output_text"].tolist()]
+        found = self._ask("generate", inputs)
         return [self._tokenizer.decode(row) for row in found["output_ids"]]
 
     def rank(
@@ -113,15 +128,21 @@ class Client:
             raise ValueError("`labels` must hold at least one label.")
         if not texts:
             return np.zeros((0, len(labels)), np.float32)
-        eos = [self._tokenizer.eos_id]
-        rows = [self._tokenizer.encode(word) + eos for word in labels]
-        lengths = np.array([len(row) for row in rows], np.int32)
+        inputs = self._inputs(texts, tasks)
         count = len(texts)
-        targets = {
-            "target_ids": np.repeat(pad_rows(rows)[None], count, axis=0),
-            "target_lengths": np.repeat(lengths[None], count, axis=0),
-        }
-        found = self._ask("score", self._inputs(texts, tasks) | targets)
+        if self._tokenizer is None:
+            signature = "score_text"
+            words = np.array([label.encode() for label in labels], object)
+            inputs["target_text"] = np.repeat(words[None], count, axis=0)
+        else:
+            signature = "score"
+            eos = [self._tokenizer.eos_id]
+            rows = [self._tokenizer.encode(word) + eos for word in labels]
+            lengths = np.array([len(row) for row in rows], np.int32)
+            ids = np.repeat(pad_rows(rows)[None], count, axis=0)
+            inputs["target_ids"] = ids
+            inputs["target_lengths"] = np.repeat(lengths[None], count, axis=0)
+        found = self._ask(signature, inputs)
         # Batched with a request of more labels, the answer has as many.
         return np.asarray(found["scores"], np.float32)[:, : len(labels)]
 
@@ -134,12 +155,17 @@ class Client:
                 "`tasks` must name one task a text, or one for all. Received: "
                 f"{len(texts)} texts and {len(names)} tasks"
             )
+        task = np.array([name.encode() for name in names], dtype=object)
+        if self._tokenizer is None:
+            refuse_one_string(texts)
+            text = np.array([text.encode() for text in texts], dtype=object)
+            return {"task": task, "text": text}
         (features,) = text_batches(
             texts, self._tokenizer, len(texts), self._input_length
         )
         lengths = features["encoder_padding_mask"].sum(axis=1, dtype=np.int32)
         return {
-            "task": np.array([name.encode() for name in names], dtype=object),
+            "task": task,
             "token_ids": features["encoder_token_ids"],
             "token_lengths": lengths,
         }
@@ -157,16 +183,25 @@ class Client:
                     self._model, signature, inputs, left
                 )
                 break
+            except RequestRefusedError as error:
+                if self._tokenizer is not None:
+                    raise
+                raise RequestRefusedError(
+                    f"{error} (Asked in text, for want of a tokenizer; a base "
+                    "exported without one takes ids alone.)"
+                ) from error
             except ServerUnavailableError:
                 if time.monotonic() + wait >= end:
                     raise
                 time.sleep(wait)
                 wait *= 2
-        statuses = [
-            word.decode() if isinstance(word, bytes) else str(word)
-            for word in found["status"].tolist()
-        ]
+        statuses = [_text(word) for word in found["status"].tolist()]
         refused = {i: word for i, word in enumerate(statuses) if word != "ok"}
         if refused:
             raise RowsRefusedError(refused)
         return found
+
+
+def _text(value: bytes | str) -> str:
+    """A string as gRPC gives it, or as REST does."""
+    return value.decode() if isinstance(value, bytes) else str(value)

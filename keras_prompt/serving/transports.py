@@ -183,9 +183,7 @@ def _late(where: str) -> ServerTimeoutError:
 
 def _plain(value: npt.NDArray[Any]) -> Any:
     """JSON's lists; bytes become text."""
-    if value.dtype.kind in "SO":
-        return [
-            item.decode() if isinstance(item, bytes) else item
-            for item in value.tolist()
-        ]
+    # Not by numpy's own strings, which lose NUL at the end.
+    if value.dtype.kind == "O":
+        value = np.vectorize(bytes.decode, otypes=[object])(value)
     return value.tolist()

@@ -61,3 +61,19 @@ def served(tiny_tokenizer, tmp_path_factory):
 @pytest.fixture(scope="package")
 def signatures(served):
     return tf.saved_model.load(str(served.base)).signatures
+
+
+@pytest.fixture(scope="package")
+def text_base(served, tmp_path_factory):
+    """The same base, exported so that it takes text."""
+    folder = tmp_path_factory.mktemp("text") / "base/1"
+    first = served.alone["films"]
+    export_server(
+        first.backbone,
+        folder,
+        served.root,
+        input_length=24,
+        max_length=6,
+        tokenizer=first.tokenizer,
+    )
+    return folder

@@ -65,6 +65,40 @@ def test_answers_are_those_of_the_prompts_alone(client, served):
     assert client.rank([], [], LABELS).shape == (0, 2)
 
 
+@pytest.mark.parametrize("kind", ["grpc", "rest"])
+def test_a_base_that_takes_text_needs_no_tokenizer(text_base, served, kind):
+    server = getattr(stub_server, f"{kind}_server")
+    tokenizer = served.alone["films"].tokenizer
+    texts = ["naïve 電影 <extra_id_0>", *TEXTS[1:]]
+    with (
+        server(stub_server.Model(text_base)) as address,
+        Client(address, tokenizer) as of_ids,
+        Client(address) as of_text,
+    ):
+        written = of_text.generate(texts, TASKS)
+        assert written == of_ids.generate(texts, TASKS)
+        ranked = of_text.rank(texts, TASKS, LABELS)
+        assert ranked.dtype == np.float32
+        np.testing.assert_array_equal(ranked, of_ids.rank(texts, TASKS, LABELS))
+        long = "the film is a delight " * 24
+        with pytest.raises(RowsRefusedError, match="longer than 24 tokens"):
+            of_text.generate([long], "films")
+        with pytest.raises(ValueError, match="sequence of strings"):
+            of_text.generate("film", "films")
+        with pytest.raises(RowsRefusedError, match="invalid task name"):
+            of_text.generate(["film"], "films\0")
+
+
+@pytest.mark.parametrize("kind", ["grpc", "rest"])
+def test_a_base_of_ids_says_that_it_takes_no_text(model, kind):
+    with (
+        getattr(stub_server, f"{kind}_server")(model) as address,
+        Client(address) as client,
+        pytest.raises(RequestRefusedError, match="for want of a tokenizer"),
+    ):
+        client.generate(TEXTS, TASKS)
+
+
 def test_rows_that_cannot_be_answered_are_named(client):
     with pytest.raises(RowsRefusedError, match="row 1: unknown task 'dogz'"):
         client.generate(TEXTS, ["films", "dogz", "dogs"])

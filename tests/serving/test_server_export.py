@@ -109,7 +109,7 @@ def test_bad_rows_have_a_status_and_touch_no_neighbour(served, signatures):
 
 
 def test_a_row_far_too_long_costs_its_neighbours_nothing(served, signatures):
-    """Attention over its 200,000 tokens would take 640 GB."""
+    """Attention over its 200,000 tokens would take hundreds of GB."""
     inputs = request(served)
     width = 200_000 - inputs["token_ids"].shape[1]
     inputs["token_ids"] = np.pad(inputs["token_ids"], [(0, 0), (0, width)])

@@ -42,7 +42,13 @@ def test_models_config_is_one_of_tensorflow_servings(base):
     assert "pad_variable_length_inputs: true" in written.batching.read_text()
 
 
-def test_every_warm_up_request_runs_and_every_signature_has_one(base):
+@pytest.mark.parametrize("takes_text", [False, True])
+def test_every_warm_up_request_runs_and_every_signature_has_one(
+    base, text_base, takes_text
+):
+    if takes_text:
+        shutil.rmtree(base)
+        shutil.copytree(text_base.parent, base)
     written = write_serving_config(base)
     model = stub_server.Model(base / "1")
     signatures = set()
@@ -53,7 +59,9 @@ def test_every_warm_up_request_runs_and_every_signature_has_one(base):
         name = request.model_spec.signature_name
         assert "status" in model.predict("base", name, inputs)
         signatures.add(name)
-    assert signatures == {"serving_default", "generate", "score", "with_prompt"}
+    exported = tf.saved_model.load(str(base / "1")).signatures
+    assert signatures == set(exported)
+    assert ("generate_text" in signatures) == takes_text
 
 
 def test_records_belong_to_the_newest_version(base):
@@ -126,11 +134,30 @@ def test_predict_asks_a_server(served, preset, capsys, kind):
     assert ranked == np.array(["a", "positive"])[best].tolist()
 
 
+def test_predict_needs_no_preset_where_the_server_takes_text(
+    served, text_base, capsys
+):
+    texts = ["a dull film", "the dog"]
+    with stub_server.rest_server(stub_server.Model(text_base)) as address:
+        ask = ["predict", "--server", address, "--task", "dogs", *texts]
+        assert cli.main(ask) == 0
+    written = capsys.readouterr().out.splitlines()
+    assert written == served.alone["dogs"].generate(texts, max_length=6)
+
+
+def test_predict_says_what_a_server_without_text_wants(served, capsys):
+    with stub_server.rest_server(stub_server.Model(served.base)) as address:
+        ask = ["predict", "--server", address, "--task", "dogs", "the dog"]
+        assert cli.main(ask) == 1
+    out, err = capsys.readouterr()
+    assert (out, len(err.splitlines())) == ("", 1)
+    assert "for want of a tokenizer" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--preset", "t5_1_1_nano_lm"], "--server needs --task"),
-        (["--task", "x"], "--server needs --preset"),
         (
             ["--task", "x", "--preset", "p", "--answer-by", "rank"],
             "needs --labels",

@@ -32,21 +32,6 @@ _OPS = Path(tensorflow_text.__file__).parent / (
 
 
 @pytest.fixture(scope="module")
-def text_base(served, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("text") / "base/1"
-    first = served.alone["films"]
-    export_server(
-        first.backbone,
-        folder,
-        served.root,
-        input_length=24,
-        max_length=6,
-        tokenizer=first.tokenizer,
-    )
-    return folder
-
-
-@pytest.fixture(scope="module")
 def text_signatures(text_base):
     return tf.saved_model.load(str(text_base)).signatures
 
