@@ -5,6 +5,7 @@ import ctypes
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 _AT_CURRENT_FOLDER = -100  # linux/fcntl.h: AT_FDCWD
@@ -45,6 +46,28 @@ def write_file(path: Path, content: bytes | str) -> None:
     except OSError as error:
         reason = error.strerror or error
         raise OSError(f"{path} cannot be written: {reason}.") from error
+
+
+@contextlib.contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder to fill, which then takes the place of `folder`.
+
+    If filling it fails, it is removed, and `folder` is as it was.
+
+    Args:
+        folder: may be absent, as may the folders above it.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = partial_path(folder)
+    try:
+        partial.mkdir()
+        yield partial
+        replace_folder(partial, folder)
+    finally:
+        remove(partial)
 
 
 def replace_folder(new: Path, folder: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from keras_prompt.atomic_files import partial_path, remove, replace_folder
+from keras_prompt.atomic_files import new_folder
 from keras_prompt.types import FloatArray, Tensor
 
 FORMAT_VERSION = 1
@@ -130,21 +130,15 @@ def write_prompt(
     if not np.isfinite(prompt).all():
         raise ValueError("The prompt holds numbers that are not finite.")
     check_place(folder)
-    partial: Path | None = None
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = partial_path(folder)
-        _save(partial, prompt, card)
-        replace_folder(partial, folder)
+        with new_folder(folder) as partial:
+            _save(partial, prompt, card)
     except (OSError, tf.errors.OpError) as error:
         # TensorFlow's errors name an operation, a temporary file, the reason.
         reason = getattr(error, "strerror", None) or str(error).split("; ")[-1]
         raise OSError(
             f"The prompt cannot be written to {folder}: {reason}."
         ) from error
-    finally:
-        if partial is not None:
-            remove(partial)
     return folder_bytes(folder)
 
 

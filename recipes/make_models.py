@@ -97,11 +97,10 @@ def make(
 
 def _keep(model: Path, folder: Path) -> None:
     """Copies a finished model to where later steps do not change it."""
-    from keras_prompt.atomic_files import partial_path, replace_folder
+    from keras_prompt.atomic_files import new_folder
 
-    partial = partial_path(folder)
-    shutil.copytree(model, partial)
-    replace_folder(partial, folder)
+    with new_folder(folder) as partial:
+        shutil.copytree(model, partial, dirs_exist_ok=True)
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:

@@ -96,3 +96,35 @@ def tiny_model(tiny_tokenizer: Tokenizer, model_dtype: str):
     model = PromptTunedT5(backbone, tiny_tokenizer, prompt_length=3)
     model.initialize_prompt(random_uniform(), seed=0)
     return model
+
+
+@pytest.fixture
+def write_preset():
+    """Writes a model's base as a folder that `--preset` takes."""
+    from keras_prompt.models.checkpoints import hugging_face
+
+    def write(model, folder: Path) -> str:
+        backbone = model.backbone
+        hugging_face.write(
+            folder,
+            backbone.config,
+            lambda name: backbone.weight(name).numpy(),
+            model.tokenizer.model_proto,
+        )
+        return str(folder)
+
+    return write
+
+
+@pytest.fixture
+def preset(write_preset, tiny_model, tmp_path: Path) -> str:
+    """A folder of `tiny_model`'s base."""
+    return write_preset(tiny_model, tmp_path / "tiny")
+
+
+@pytest.fixture
+def keep_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The quiet import would turn pytest's own streams away."""
+    monkeypatch.setattr(
+        "keras_prompt.cli.quiet.import_tensorflow", lambda: None
+    )

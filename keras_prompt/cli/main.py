@@ -16,6 +16,7 @@ _VERBS = {
     "evaluate": "score a prompt on a task",
     "predict": "answer texts with a prompt",
     "export": "export a run's prompt, or turn a prompt into another format",
+    "serve-export": "write a model for TensorFlow Serving",
     "serve-assemble": "put prompts and a base into one release to serve",
     "serve-config": "write what TensorFlow Serving needs beside a server",
     "inspect": "show a prompt's card and nearest words",

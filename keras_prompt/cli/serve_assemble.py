@@ -8,7 +8,7 @@ EXAMPLE = "keras-prompt serve-assemble release-base server/2 prompts/*"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's own options."""
     add = parser.add_argument
-    add("base", help="folder of export_server(..., prompt_root=None)")
+    add("base", help="folder of serve-export --releases")
     add("destination", help="folder to make, such as server/2")
     add("prompts", nargs="+", help="folders of exported prompts")
 

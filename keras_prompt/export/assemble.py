@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_prompt.atomic_files import partial_path, remove, replace_folder
+from keras_prompt.atomic_files import new_folder
 from keras_prompt.export.checkpoint_parts import PARTS, link, merge_release
 from keras_prompt.export.request_prompts import TASK_NAME
 from keras_prompt.export.server_card import (
@@ -59,8 +59,8 @@ def assemble_release(
     card = read_server_card(base)
     if card.prompt_root is not None or not (base / PARTS).is_dir():
         raise ValueError(
-            f"{base} is no base of releases: export it with "
-            "export_server(…, prompt_root=None)."
+            f"{base} is no base of releases: export one with "
+            "serve-export --releases, or export_server(…, prompt_root=None)."
         )
     files = _read(prompts, card.fingerprint, card.base)
     refuse_other_content(folder)
@@ -70,10 +70,7 @@ def assemble_release(
         vectors[row, : len(file.prompt)] = file.prompt
     lengths = [len(file.prompt) for file in files.values()]
     card = dataclasses.replace(card, tasks=tuple(files))
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = partial_path(folder)
-    try:
-        partial.mkdir()
+    with new_folder(folder) as partial:
         for path in base.rglob("*"):
             inside = path.relative_to(base)
             if inside.parts[0] in ("variables", PARTS) or str(inside) == CARD:
@@ -92,9 +89,6 @@ def assemble_release(
             for path in partial.rglob("*")
             if path.is_file() and path.stat().st_nlink == 1
         )
-        replace_folder(partial, folder)
-    finally:
-        remove(partial)
     return Release(card.tasks, new_bytes, time.perf_counter() - start)
 
 

@@ -9,13 +9,14 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_prompt.atomic_files import partial_path, remove, replace_folder
+from keras_prompt.atomic_files import new_folder
 from keras_prompt.export.checkpoint_parts import split_checkpoint, stored_bytes
 from keras_prompt.export.graph_text import GraphText
 from keras_prompt.export.prompt_sources import RootFolder, VariableBank
 from keras_prompt.export.server_answers import Answers, sent_prompts
 from keras_prompt.export.server_card import (
     ServerCard,
+    absolute_root,
     read_server_card,
     refuse_other_content,
     write_server_card,
@@ -160,12 +161,7 @@ def export_server(
             f"`tokenizer` has {tokenizer.vocabulary_size} ids, but "
             f"{backbone.preset} has {vocab_size}. Give the backbone's own."
         )
-    root = None if prompt_root is None else str(Path(prompt_root).absolute())
-    if root is not None and set(root) & set("*?[]\\\n"):
-        raise ValueError(
-            "`prompt_root` must not contain any of * ? [ ] \\ or a line end, "
-            f"which are patterns to TensorFlow. Received: {root!r}"
-        )
+    root = None if prompt_root is None else absolute_root(prompt_root)
     folder = Path(path)
     refuse_other_content(folder)
     card = ServerCard(
@@ -178,18 +174,14 @@ def export_server(
         prompt_root=root,
         takes_text=tokenizer is not None,
     )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = partial_path(folder)
     try:
-        _save(partial, backbone, card, tokenizer)
-        replace_folder(partial, folder)
-    except tf.errors.OpError as error:
-        reason = str(error).split("; ")[-1]
+        with new_folder(folder) as partial:
+            _save(partial, backbone, card, tokenizer)
+    except (OSError, tf.errors.OpError) as error:
+        reason = getattr(error, "strerror", None) or str(error).split("; ")[-1]
         raise OSError(
             f"The server cannot be written to {folder}: {reason}."
         ) from error
-    finally:
-        remove(partial)
     return stored_bytes(folder)
 
 
@@ -199,7 +191,6 @@ def _save(
     card: ServerCard,
     tokenizer: Tokenizer | None,
 ) -> None:
-    folder.mkdir()
     source: RootFolder | VariableBank
     if card.prompt_root is None:
         source = VariableBank(card.d_model)

@@ -45,12 +45,28 @@ def write_server_card(folder: Path, card: ServerCard) -> None:
     (folder / CARD).write_text(text)
 
 
-def refuse_other_content(folder: Path) -> None:
+def absolute_root(prompt_root: str | Path) -> str:
+    """The folder of the prompts' folders, as the served graph has it.
+
+    Raises:
+        ValueError: it has characters that the graph would take for a pattern.
+    """
+    root = str(Path(prompt_root).absolute())
+    if set(root) & set("*?[]\\\n"):
+        raise ValueError(
+            "`prompt_root` must not contain any of * ? [ ] \\ or a line end, "
+            f"which are patterns to TensorFlow. Received: {root!r}"
+        )
+    return root
+
+
+def refuse_other_content(path: str | Path) -> None:
     """Refuses a folder that holds something else than an exported server.
 
     Raises:
         ValueError: it does.
     """
+    folder = Path(path)
     is_free = not folder.exists() or (folder / CARD).is_file()
     if not is_free and not (folder.is_dir() and not any(folder.iterdir())):
         raise ValueError(

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_prompt.atomic_files import write_file
-from keras_prompt.export.server_card import ServerCard, read_server_card
+from keras_prompt.export.server_card import CARD, ServerCard, read_server_card
 
 MODELS = "models.config"
 BATCHING = "batching.config"
@@ -87,6 +87,11 @@ def write_serving_config(
 
 def _newest_version(base: Path) -> Path:
     versions = [p for p in base.glob("*") if p.name.isdigit() and p.is_dir()]
+    if (base / CARD).is_file():
+        raise FileNotFoundError(
+            f"{base} is one version of an exported server; give the folder of "
+            f"the versions, {base.parent}."
+        )
     if not versions:
         raise FileNotFoundError(
             f"{base} has no numbered version of an exported server. Export to "

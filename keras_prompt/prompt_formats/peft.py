@@ -12,7 +12,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from keras_prompt.atomic_files import partial_path, remove, replace_folder
+from keras_prompt.atomic_files import new_folder
 from keras_prompt.types import FloatArray
 
 CONFIG, WEIGHTS, PICKLED = (
@@ -95,24 +95,17 @@ def write(folder: str | Path, prompt: FloatArray) -> int:
         "token_dim": d_model,
     }
     table = {_KEY: np.ascontiguousarray(prompt, np.float32)}
-    partial: Path | None = None
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = partial_path(folder)
-        partial.mkdir()
-        (partial / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
-        # `save_file` would leave a file that only its owner may read.
-        content = safetensors.numpy.save(table, metadata={"format": "pt"})
-        (partial / WEIGHTS).write_bytes(content)
-        replace_folder(partial, folder)
+        with new_folder(folder) as partial:
+            (partial / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+            # `save_file` would leave a file that only its owner may read.
+            content = safetensors.numpy.save(table, metadata={"format": "pt"})
+            (partial / WEIGHTS).write_bytes(content)
     except OSError as error:
         raise OSError(
             f"The adapter cannot be written to {folder}: "
             f"{error.strerror or error}."
         ) from error
-    finally:
-        if partial is not None:
-            remove(partial)
     return sum((folder / name).stat().st_size for name in (CONFIG, WEIGHTS))
 
 

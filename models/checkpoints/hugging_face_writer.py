@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_prompt.atomic_files import partial_path, remove, replace_folder
+from keras_prompt.atomic_files import new_folder
 from keras_prompt.models.checkpoints.checkpoint import (
     STORED_DTYPES,
     stored_dtype,
@@ -58,17 +58,11 @@ def write(
         OSError: it cannot be written; the old folder, if any, is unharmed.
     """
     numpy_dtype = stored_dtype(dtype)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = partial_path(folder)
-    try:
-        partial.mkdir()
+    with new_folder(folder) as partial:
         _write_weights(partial, config, weights, numpy_dtype, shard_bytes)
         (partial / "spiece.model").write_bytes(model_proto)
         text = json.dumps(config_values(config, dtype), indent=2)
         (partial / CONFIG).write_text(text + "\n")
-        replace_folder(partial, folder)
-    finally:
-        remove(partial)
 
 
 def _write_weights(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_prompt.atomic_files import partial_path, remove, replace_folder
+from keras_prompt.atomic_files import new_folder
 from keras_prompt.models.checkpoints import mesh_tensorflow_gin
 from keras_prompt.models.checkpoints.checkpoint import (
     stored_dtype,
@@ -46,41 +46,38 @@ def write(
         OSError: it cannot be written; the old folder, if any, is unharmed.
     """
     numpy_dtype = stored_dtype(dtype)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = partial_path(folder)
     try:
-        partial.mkdir()
-        parts = []
-        groups = weight_groups(config, numpy_dtype.itemsize, part_bytes)
-        for number, names in enumerate(groups):
-            tensors: dict[str, Any] = {} if number else {_STEP: np.int64(step)}
-            tensors |= {
-                name: _fused(name, weights(name)).astype(
-                    numpy_dtype, copy=False
+        with new_folder(folder) as partial:
+            parts = []
+            groups = weight_groups(config, numpy_dtype.itemsize, part_bytes)
+            for number, names in enumerate(groups):
+                tensors: dict[str, Any] = (
+                    {} if number else {_STEP: np.int64(step)}
                 )
-                for name in names
-            }
-            parts.append(str(partial / "parts" / f"{number:05d}"))
-            _save(parts[-1], tensors)
-        # Parts become the data files, by renaming; one index covers all.
-        tf.raw_ops.MergeV2Checkpoints(
-            checkpoint_prefixes=parts,
-            destination_prefix=str(partial / f"model.ckpt-{step}"),
-            delete_old_dirs=True,
-        )
-        (partial / "checkpoint").write_text(
-            f'model_checkpoint_path: "model.ckpt-{step}"\n'
-            f'all_model_checkpoint_paths: "model.ckpt-{step}"\n'
-        )
-        (partial / mesh_tensorflow_gin.CONFIG).write_text(
-            mesh_tensorflow_gin.bindings_text(config)
-        )
-        (partial / "spiece.model").write_bytes(model_proto)
-        replace_folder(partial, folder)
+                tensors |= {
+                    name: _fused(name, weights(name)).astype(
+                        numpy_dtype, copy=False
+                    )
+                    for name in names
+                }
+                parts.append(str(partial / "parts" / f"{number:05d}"))
+                _save(parts[-1], tensors)
+            # Parts become the data files, by renaming; one index covers all.
+            tf.raw_ops.MergeV2Checkpoints(
+                checkpoint_prefixes=parts,
+                destination_prefix=str(partial / f"model.ckpt-{step}"),
+                delete_old_dirs=True,
+            )
+            (partial / "checkpoint").write_text(
+                f'model_checkpoint_path: "model.ckpt-{step}"\n'
+                f'all_model_checkpoint_paths: "model.ckpt-{step}"\n'
+            )
+            (partial / mesh_tensorflow_gin.CONFIG).write_text(
+                mesh_tensorflow_gin.bindings_text(config)
+            )
+            (partial / "spiece.model").write_bytes(model_proto)
     except tf.errors.OpError as error:
         raise OSError(f"{folder} cannot be written: {error.message}") from error
-    finally:
-        remove(partial)
 
 
 def _save(prefix: str, tensors: Mapping[str, Any]) -> None:

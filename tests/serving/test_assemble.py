@@ -92,12 +92,8 @@ def test_a_c_program_runs_a_release(served, base, prompts, tmp_path):
     assert_right(served, name, found)
 
 
-def test_the_verb_prints_tasks_new_bytes_and_time(
-    base, prompts, capsys, monkeypatch
-):
-    monkeypatch.setattr(
-        "keras_prompt.cli.quiet.import_tensorflow", lambda: None
-    )
+@pytest.mark.usefixtures("keep_stderr")
+def test_the_verb_prints_tasks_new_bytes_and_time(base, prompts, capsys):
     folder = str(base.parent / "server/5")
     arguments = ["serve-assemble", str(base), folder, *map(str, prompts)]
     assert cli.main(arguments) == 0

@@ -16,20 +16,14 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from keras_prompt.cli import main as cli
 from keras_prompt.export.serving_config import write_serving_config
-from keras_prompt.models.checkpoints import hugging_face
+
+pytestmark = pytest.mark.usefixtures("keep_stderr")
 
 
 @pytest.fixture
 def base(served, tmp_path):
     shutil.copytree(served.base.parent, tmp_path / "base")
     return tmp_path / "base"
-
-
-@pytest.fixture(autouse=True)
-def _keep_stderr(monkeypatch):
-    monkeypatch.setattr(
-        "keras_prompt.cli.quiet.import_tensorflow", lambda: None
-    )
 
 
 def test_models_config_is_one_of_tensorflow_servings(base):
@@ -86,6 +80,7 @@ def test_the_verb_prints_the_files_and_a_docker_line(base, served, capsys):
     ("arguments", "message"),
     [
         (["nowhere"], "no numbered version"),
+        (["BASE/1"], "give the folder of the versions"),
         (["BASE", "--name", "a b"], "`name` must be letters"),
     ],
 )
@@ -101,15 +96,8 @@ def test_what_cannot_be_configured_is_one_line(
 
 
 @pytest.fixture
-def preset(served, tmp_path):
-    backbone = served.alone["films"].backbone
-    hugging_face.write(
-        tmp_path / "tiny",
-        backbone.config,
-        lambda name: backbone.weight(name).numpy(),
-        served.alone["films"].tokenizer.model_proto,
-    )
-    return str(tmp_path / "tiny")
+def preset(write_preset, served, tmp_path):
+    return write_preset(served.alone["films"], tmp_path / "tiny")
 
 
 @pytest.mark.parametrize("kind", ["grpc", "rest"])

@@ -10,7 +10,6 @@ import pytest
 from paper_grid import Cell, read_grid
 
 from keras_prompt import tasks
-from keras_prompt.models.checkpoints import hugging_face
 from keras_prompt.tasks.sources import RowsSource
 from keras_prompt.tasks.task import Task
 
@@ -61,7 +60,7 @@ def _keep_stderr(monkeypatch):
 
 
 @pytest.fixture
-def arguments(tmp_path, tiny_model, monkeypatch):
+def arguments(tmp_path, tiny_model, write_preset, monkeypatch):
     """Of two cells and one more seed, on a model of two layers."""
     rows = [
         {
@@ -73,13 +72,7 @@ def arguments(tmp_path, tiny_model, monkeypatch):
     source = RowsSource({"train": rows, "validation": rows[:6]})
     films = Task("films", source, labels=("negative", "positive"))
     monkeypatch.setattr(tasks, "_registered", {"films": films})
-    backbone = tiny_model.backbone
-    hugging_face.write(
-        tmp_path / "models" / "tiny",
-        backbone.config,
-        lambda name: backbone.weight(name).numpy(),
-        tiny_model.tokenizer.model_proto,
-    )
+    write_preset(tiny_model, tmp_path / "models" / "tiny")
     (tmp_path / "grid.toml").write_text(GRID)
     return [
         *("--grid", str(tmp_path / "grid.toml")),

@@ -10,28 +10,8 @@ import pytest
 
 from keras_prompt.cli import main as cli
 from keras_prompt.export.prompt import export_prompt
-from keras_prompt.models.checkpoints import hugging_face
 
-
-@pytest.fixture(autouse=True)
-def _keep_stderr(monkeypatch):
-    """The quiet import would turn pytest's own streams away."""
-    monkeypatch.setattr(
-        "keras_prompt.cli.quiet.import_tensorflow", lambda: None
-    )
-
-
-@pytest.fixture
-def preset(tiny_model, tmp_path):
-    folder = tmp_path / "tiny"
-    backbone = tiny_model.backbone
-    hugging_face.write(
-        folder,
-        backbone.config,
-        lambda name: backbone.weight(name).numpy(),
-        tiny_model.tokenizer.model_proto,
-    )
-    return str(folder)
+pytestmark = pytest.mark.usefixtures("keep_stderr")
 
 
 @pytest.fixture

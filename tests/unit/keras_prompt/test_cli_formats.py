@@ -7,32 +7,13 @@ import pytest
 
 from keras_prompt.cli import main as cli
 from keras_prompt.export.prompt import export_prompt
-from keras_prompt.models.checkpoints import hugging_face
 from keras_prompt.prompt_files import read_prompt
 from keras_prompt.prompt_formats import formats
 
+pytestmark = pytest.mark.usefixtures("keep_stderr")
+
 PROMPT = np.arange(48, dtype=np.float32).reshape(3, 16)
 RELEASED = "prompt_tuning/pretrained_prompts/t5_1_1_lm100k_base"
-
-
-@pytest.fixture(autouse=True)
-def _keep_stderr(monkeypatch):
-    """The quiet import would turn pytest's own streams away."""
-    monkeypatch.setattr(
-        "keras_prompt.cli.quiet.import_tensorflow", lambda: None
-    )
-
-
-@pytest.fixture
-def preset(tiny_model, tmp_path):
-    backbone = tiny_model.backbone
-    hugging_face.write(
-        tmp_path / "tiny",
-        backbone.config,
-        lambda name: backbone.weight(name).numpy(),
-        tiny_model.tokenizer.model_proto,
-    )
-    return str(tmp_path / "tiny")
 
 
 @pytest.fixture

@@ -10,12 +10,11 @@ from oracles.t5x_files import flat_weights, write_folder
 from keras_prompt.cli import main as cli
 from keras_prompt.models.checkpoints import formats, hugging_face
 
+pytestmark = pytest.mark.usefixtures("keep_stderr")
+
 
 @pytest.fixture(autouse=True)
-def _quiet_and_apart(monkeypatch, tmp_path):
-    monkeypatch.setattr(
-        "keras_prompt.cli.quiet.import_tensorflow", lambda: None
-    )
+def _apart(monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_PROMPT_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "hub"))
 

@@ -11,21 +11,14 @@ import pytest
 
 from keras_prompt import tasks
 from keras_prompt.cli import main as cli
-from keras_prompt.models.checkpoints import hugging_face
+
+pytestmark = pytest.mark.usefixtures("keep_stderr")
 
 ROWS = [
     {"inputs": "the film is a delight", "targets": "positive"},
     {"inputs": "a dull and tedious film", "targets": "negative"},
     {"inputs": "the cast is wonderful", "targets": "positive"},
 ]
-
-
-@pytest.fixture(autouse=True)
-def _keep_stderr(monkeypatch):
-    """The quiet import would turn pytest's own streams away."""
-    monkeypatch.setattr(
-        "keras_prompt.cli.quiet.import_tensorflow", lambda: None
-    )
 
 
 @pytest.fixture
@@ -38,18 +31,6 @@ def task(monkeypatch):
             labels=("positive", "negative"),
         )
     )
-
-
-@pytest.fixture
-def preset(tiny_model, tmp_path):
-    folder = tmp_path / "tiny"
-    hugging_face.write(
-        folder,
-        tiny_model.backbone.config,
-        lambda name: tiny_model.backbone.weight(name).numpy(),
-        tiny_model.tokenizer.model_proto,
-    )
-    return str(folder)
 
 
 @pytest.fixture

@@ -18,13 +18,7 @@ from keras_prompt.training.config import TuneConfig
 from keras_prompt.training.evaluation import evaluate_examples
 from keras_prompt.training.tune import tune
 
-
-@pytest.fixture(autouse=True)
-def _keep_stderr(monkeypatch):
-    """The quiet import would turn pytest's own streams away."""
-    monkeypatch.setattr(
-        "keras_prompt.cli.quiet.import_tensorflow", lambda: None
-    )
+pytestmark = pytest.mark.usefixtures("keep_stderr")
 
 
 @pytest.fixture
@@ -41,19 +35,6 @@ def task(monkeypatch):
     return tasks.register(
         Task("films", source, labels=("negative", "positive"))
     )
-
-
-@pytest.fixture
-def preset(tiny_model, tmp_path):
-    folder = tmp_path / "tiny"
-    backbone = tiny_model.backbone
-    hugging_face.write(
-        folder,
-        backbone.config,
-        lambda name: backbone.weight(name).numpy(),
-        tiny_model.tokenizer.model_proto,
-    )
-    return str(folder)
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import pytest
 
 from keras_prompt import tasks
 from keras_prompt.losses import TokenCrossentropy
-from keras_prompt.models.checkpoints import hugging_face
 from keras_prompt.optimizers import Adafactor
 from keras_prompt.prompt_files import read_prompt
 from keras_prompt.tasks.pipeline import make_dataset
@@ -45,24 +44,11 @@ def toy_task():
 
 
 @pytest.fixture
-def preset(tiny_model, tmp_path):
-    folder = tmp_path / "tiny_preset"
-    backbone = tiny_model.backbone
-    hugging_face.write(
-        folder,
-        backbone.config,
-        lambda name: backbone.weight(name).numpy(),
-        tiny_model.tokenizer.model_proto,
-    )
-    return folder
-
-
-@pytest.fixture
 def config(preset, toy_task, tmp_path, monkeypatch):
     monkeypatch.setitem(tasks._registered, "toy", toy_task)
     return TuneConfig(
         task="toy",
-        preset=str(preset),
+        preset=preset,
         output=str(tmp_path / "run"),
         prompt_length=3,
         steps=6,
