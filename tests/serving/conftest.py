@@ -1,6 +1,7 @@
 """A small base, exported for serving once, and prompts for it."""
 
 import dataclasses
+import os
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,9 @@ class Served:
 
 @pytest.fixture(scope="package")
 def served(tiny_tokenizer, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("server")
+    # Of a real server, which has to see the same files.
+    shared = os.environ.get("TF_SERVING_FOLDER")
+    folder = Path(shared) if shared else tmp_path_factory.mktemp("server")
     config = T5Config(tiny_tokenizer.vocabulary_size, 16, 4, 24, 2, 2, 1)
     backbone = MeshT5Backbone(config, seed=3, preset="tiny")
     served = Served(folder / "base/1", folder / "prompts", {})

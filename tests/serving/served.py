@@ -51,9 +51,7 @@ def run_in_c(program, folder, signature, inputs, *libraries):
     Raises:
         RuntimeError: what TensorFlow said.
     """
-    model = saved_model_pb2.SavedModel()
-    model.ParseFromString((folder / "saved_model.pb").read_bytes())
-    definition = model.meta_graphs[0].signature_def[signature]
+    definition = _definitions(folder)[signature]
     request = []
     for name, info in definition.inputs.items():
         value = np.asarray(inputs[name])
@@ -98,6 +96,17 @@ def run_in_bare_python(folder, signature, inputs, scratch, *libraries):
     if done.returncode:
         raise RuntimeError(done.stderr)
     return dict(np.load(result))
+
+
+def signatures_of(folder):
+    """The names of the signatures that a caller has."""
+    return {name for name in _definitions(folder) if name[:2] != "__"}
+
+
+def _definitions(folder):
+    model = saved_model_pb2.SavedModel()
+    model.ParseFromString((folder / "saved_model.pb").read_bytes())
+    return model.meta_graphs[0].signature_def
 
 
 def _word(value):

@@ -1,7 +1,9 @@
 """The client against a server on the official stubs, gRPC and REST.
 
-Where TF_SERVING_URL names a real server (its base "base" exported with the
-prompts of conftest.py), the first tests run against that one too.
+Where TF_SERVING_URL names a real server, the first tests run against that one
+too. It serves, as "base", what these tests export to TF_SERVING_FOLDER: run
+them once with that set, `keras-prompt serve-config $TF_SERVING_FOLDER/base`,
+start the server, and run them with both set.
 """
 
 import contextlib

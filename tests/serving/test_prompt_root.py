@@ -1,7 +1,9 @@
 """Prompts in the folder that a server reads: they come, go, and are broken."""
 
 import contextlib
+import ctypes
 import itertools
+import os
 import shutil
 import subprocess
 import sys
@@ -43,6 +45,29 @@ HOSTILE = [
 ]
 
 
+class Opened:
+    """Counts openings of folders and of files in them (Linux' inotify)."""
+
+    _OPEN = 0x20  # linux/inotify.h: IN_OPEN
+
+    def __init__(self, folders):
+        self._library = ctypes.CDLL(None)
+        self._descriptor = self._library.inotify_init1(os.O_NONBLOCK)
+        for folder in folders:
+            for path in (folder, *(p for p in folder.rglob("*") if p.is_dir())):
+                found = self._library.inotify_add_watch(
+                    self._descriptor, os.fsencode(path), self._OPEN
+                )
+                assert found >= 0, path
+
+    def any(self):
+        """Whether anything was opened since this was last asked."""
+        try:
+            return bool(os.read(self._descriptor, 1 << 16))
+        except BlockingIOError:
+            return False
+
+
 def test_hostile_names_are_refused_and_the_others_answered(served, signatures):
     # A prompt outside the root, one hidden in it, and one below another.
     films = served.root / "films"
@@ -55,8 +80,15 @@ def test_hostile_names_are_refused_and_the_others_answered(served, signatures):
     names = [*HOSTILE, "../decoy", "films/inner", "nobody", "films"]
     inputs = request(served, [TEXTS[0]] * len(names), ["x"] * len(names))
     inputs["task"] = np.array([n.encode() for n in names], dtype=object)
+    decoys = [served.root / name for name in ("../decoy", ".hidden")]
+    opened = Opened([*decoys, films / "inner"])
     try:
         found = call(signatures, "serving_default", inputs)
+        assert not opened.any()
+        # The same watch sees a name that is one.
+        opened = Opened([films])
+        call(signatures, "serving_default", inputs)
+        assert opened.any()
     finally:
         for outside_root in ("../decoy", ".hidden", "films/inner"):
             shutil.rmtree(served.root / outside_root)

@@ -33,6 +33,7 @@ def test_every_row_gets_what_its_prompt_alone_would_answer(
 @pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
 def test_a_c_program_runs_every_signature_of_base_and_prompt(served, tmp_path):
     program = outside.compile_loader(tmp_path)
+    assert set(REQUESTS) == outside.signatures_of(served.base)
     for name, make in REQUESTS.items():
         found = outside.run_in_c(program, served.base, name, make(served))
         assert_right(served, name, found)
@@ -53,6 +54,15 @@ def test_a_process_with_tensorflow_alone_runs_every_signature(served, tmp_path):
             served.base, name, make(served), tmp_path
         )
         assert_right(served, name, found)
+    prompt = served.alone["dogs"].prompt.embeddings.numpy()
+    folder = served.root / "dogs"
+    assert outside.signatures_of(folder) == {"serving_default", "rows"}
+    found = outside.run_in_bare_python(folder, "serving_default", {}, tmp_path)
+    np.testing.assert_array_equal(found["prompt"], prompt)
+    rows = {"rows": np.array([4, -1], np.int32)}
+    found = outside.run_in_bare_python(folder, "rows", rows, tmp_path)
+    np.testing.assert_array_equal(found["vectors"][0], prompt[4])
+    assert found["is_valid"].tolist() == [True, False]
 
 
 def test_variables_are_stored_once(served):

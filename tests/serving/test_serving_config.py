@@ -6,7 +6,13 @@ import subprocess
 import numpy as np
 import pytest
 import tensorflow as tf
-from google.protobuf import text_format
+from google.protobuf import (
+    descriptor_pb2,
+    descriptor_pool,
+    message_factory,
+    text_format,
+    wrappers_pb2,
+)
 
 pytest.importorskip("tensorflow_serving", reason="needs gRPC's stubs")
 
@@ -33,7 +39,48 @@ def test_models_config_is_one_of_tensorflow_servings(base):
     )
     (model,) = config.model_config_list.config
     assert (model.name, model.base_path) == ("t5", str(base))
-    assert "pad_variable_length_inputs: true" in written.batching.read_text()
+
+
+def batching_parameters():
+    """The message of session_bundle_config.proto, which no wheel brings."""
+    file = descriptor_pb2.FileDescriptorProto(name="batching.proto")
+    file.dependency.append("google/protobuf/wrappers.proto")
+    message = file.message_type.add(name="BatchingParameters")
+    field = descriptor_pb2.FieldDescriptorProto
+    names = ("max_batch_size", "batch_timeout_micros")
+    names += ("max_enqueued_batches", "num_batch_threads")
+    for number, name in enumerate(names, start=1):
+        message.field.add(
+            name=name,
+            number=number,
+            label=field.LABEL_OPTIONAL,
+            type=field.TYPE_MESSAGE,
+            type_name=".google.protobuf.Int64Value",
+        )
+    message.field.add(
+        name="pad_variable_length_inputs",
+        number=7,
+        label=field.LABEL_OPTIONAL,
+        type=field.TYPE_BOOL,
+    )
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(wrappers_pb2.DESCRIPTOR.serialized_pb)
+    pool.Add(file)
+    return message_factory.GetMessageClass(
+        pool.FindMessageTypeByName("BatchingParameters")
+    )()
+
+
+def test_batching_config_pads_rows_and_is_one_of_tensorflow_servings(base):
+    written = write_serving_config(
+        base, max_batch_size=16, batch_timeout_micros=5
+    )
+    config = text_format.Parse(
+        written.batching.read_text(), batching_parameters()
+    )
+    assert config.pad_variable_length_inputs
+    assert config.max_batch_size.value == 16
+    assert config.batch_timeout_micros.value == 5
 
 
 @pytest.mark.parametrize("takes_text", [False, True])
