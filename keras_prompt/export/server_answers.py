@@ -71,7 +71,10 @@ class Answers:
         target_ids = tf.ensure_shape(target_ids, [None, None, None])
         target_lengths = tf.ensure_shape(target_lengths, [None, None])
         longest = tf.shape(target_ids)[2]
-        is_target = tf.range(longest) < target_lengths[:, :, None]
+        # Targets without a single token are a status, not an empty array.
+        missing = tf.maximum(1 - longest, 0)
+        target_ids = tf.pad(target_ids, [[0, 0], [0, 0], [0, missing]])
+        is_target = tf.range(longest + missing) < target_lengths[:, :, None]
         is_id = self._is_id(target_ids)
         is_bad_id = tf.reduce_any(is_target & ~is_id, axis=[1, 2])
         inputs = self._inputs(prompts, token_ids, token_lengths)

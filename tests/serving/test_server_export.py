@@ -116,6 +116,10 @@ def test_bad_rows_have_a_status_and_touch_no_neighbour(served, signatures):
         b"ok",
         b"target_lengths exceeds the target's tokens",
     ]
+    inputs["target_ids"] = inputs["target_ids"][:, :, :0]
+    inputs["target_lengths"] = np.zeros_like(lengths)
+    found = call(signatures, "score", inputs)
+    assert found["status"].tolist() == [b"empty target"] * 4
 
 
 def test_a_row_far_too_long_costs_its_neighbours_nothing(served, signatures):
