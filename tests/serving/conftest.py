@@ -80,3 +80,9 @@ def text_base(served, tmp_path_factory):
         tokenizer=first.tokenizer,
     )
     return folder
+
+
+@pytest.fixture
+def preset(write_preset, served, tmp_path):
+    """A folder of the served base."""
+    return write_preset(served.alone["films"], tmp_path / "tiny")

@@ -14,11 +14,6 @@ from keras_prompt.export.server import export_server, read_server_card
 pytestmark = pytest.mark.usefixtures("keep_stderr")
 
 
-@pytest.fixture
-def preset(write_preset, served, tmp_path):
-    return write_preset(served.alone["films"], tmp_path / "tiny")
-
-
 def run(capsys, *arguments):
     try:
         code = cli.main(["serve-export", *map(str, arguments)])

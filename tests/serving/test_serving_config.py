@@ -142,11 +142,6 @@ def test_what_cannot_be_configured_is_one_line(
     assert not (base.parent / "models.config").exists()
 
 
-@pytest.fixture
-def preset(write_preset, served, tmp_path):
-    return write_preset(served.alone["films"], tmp_path / "tiny")
-
-
 @pytest.mark.parametrize("kind", ["grpc", "rest"])
 def test_predict_asks_a_server(served, preset, capsys, kind):
     texts = ["a dull film", "the dog"]

@@ -10,6 +10,7 @@ import pytest
 from paper_grid import Cell, read_grid
 
 from keras_prompt import tasks
+from keras_prompt.models.checkpoints import hugging_face
 from keras_prompt.tasks.sources import RowsSource
 from keras_prompt.tasks.task import Task
 
