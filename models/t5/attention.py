@@ -1,6 +1,6 @@
 """Multi-head attention: projections in Mesh TensorFlow, the core slice-wise.
 
-Letters: B batch, L queries, M memory positions, H heads, K d_kv.
+Letters: L queries, M memory positions, H heads.
 """
 
 from typing import NamedTuple
@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_prompt.models.mesh import MeshTensor
 from keras_prompt.models.mesh.operations import rename_dimension, slicewise
+from keras_prompt.models.t5.attention_core import attend
 from keras_prompt.models.t5.relative_position import relative_position_bucket
 from keras_prompt.models.t5.scope import Scope
 from keras_prompt.types import Tensor
@@ -56,7 +57,7 @@ def attention(
     if position_bias is not None:
         inputs.append(position_bias)
     mixed = slicewise(
-        scope.recomputed(_attend),
+        scope.recomputed(attend),
         inputs,
         queries.shape.dims,
         splittable=["batch", "heads"],
@@ -100,30 +101,3 @@ def relative_position_bias(
         splittable=["heads"],
         dtype=tf.float32,
     )
-
-
-def _attend(
-    queries: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    mask: Tensor,
-    position_bias: Tensor | None = None,
-) -> Tensor:
-    """Softmax in float32 whatever the activations' type.
-
-    Args:
-        queries: (B, L, H, K).
-        keys: (B, M, H, K).
-        values: (B, M, H, K).
-        mask: float32, broadcasts to (B, L, M).
-        position_bias: float32 (H, L, M).
-
-    Returns:
-        (B, L, H, K), of the queries' type.
-    """
-    logits = tf.einsum("blhk,bmhk->bhlm", queries, keys)
-    logits = tf.cast(logits, tf.float32) + mask[:, None, :, :]
-    if position_bias is not None:
-        logits += position_bias
-    weights = tf.cast(tf.nn.softmax(logits), values.dtype)
-    return tf.einsum("bhlm,bmhk->blhk", weights, values)
