@@ -116,14 +116,18 @@ def score_targets(
     Returns:
         float32 (B, L), summed over tokens.
     """
-    labels, length = tf.shape(targets)[1], tf.shape(targets)[2]
+    rows, labels, length = tf.unstack(tf.shape(targets))
     flat = tf.reshape(targets, [-1, length])
+    # One pass for all targets of an input, whose keys and values are then
+    # projected once.
     logits = backbone.decode(
-        tf.repeat(encoded, labels, axis=0),
-        tf.repeat(padding_mask, labels, axis=0),
-        shift_right(flat),
+        encoded,
+        padding_mask,
+        tf.reshape(shift_right(flat), [rows, labels * length]),
+        labels,
     )
-    return tf.reshape(log_likelihood(logits, flat), [-1, labels])
+    logits = tf.reshape(logits, [rows * labels, length, logits.shape[-1]])
+    return tf.reshape(log_likelihood(logits, flat), [rows, labels])
 
 
 def log_likelihood(logits: Tensor, targets: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from keras_prompt.models.prompted_t5 import (
     load_base,
 )
 from keras_prompt.models.t5.backbone import MeshT5Backbone
-from keras_prompt.models.text_batches import Features, pad_rows, text_batches
+from keras_prompt.models.text_batches import TextBatch, pad_rows, text_batches
 from keras_prompt.tokenizer import Tokenizer
 from keras_prompt.types import FloatArray, Tensor
 
@@ -308,13 +308,12 @@ class PromptBankT5(PromptedT5):
         tasks: Tasks,
         batch_size: int,
         input_length: int,
-    ) -> Iterator[Features]:
+    ) -> Iterator[TextBatch]:
         index = self.bank.index(self._names(texts, tasks))
-        batches = text_batches(texts, self.tokenizer, batch_size, input_length)
         return (
-            features | {"task_index": index[start : start + batch_size]}
-            for start, features in zip(
-                range(0, len(texts), batch_size), batches, strict=True
+            TextBatch(rows, features | {"task_index": index[rows]})
+            for rows, features in text_batches(
+                texts, self.tokenizer, batch_size, input_length
             )
         )
 

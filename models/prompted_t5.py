@@ -26,7 +26,7 @@ from keras_prompt.models.t5.presets import (
     preset_name,
 )
 from keras_prompt.models.t5.variables import parameter_count
-from keras_prompt.models.text_batches import Features, TokenIds
+from keras_prompt.models.text_batches import Features, TextBatch, TokenIds
 from keras_prompt.tokenizer import Tokenizer
 from keras_prompt.types import FloatArray, Tensor
 
@@ -228,37 +228,35 @@ class PromptedT5(StrategyModel):
         )
 
     def write(
-        self, batches: Iterable[Features], sampler: Any, max_length: int
+        self, batches: Iterable[TextBatch], sampler: Any, max_length: int
     ) -> list[str]:
-        """An output for every row of batches of features."""
+        """An output for every text of some batches, in the texts' order."""
         sampler = decoding.get_sampler(sampler)
-        outputs: list[str] = []
-        for features in batches:
-            token_ids = self._generate_batch(features, sampler, max_length)
-            outputs += [self.tokenizer.decode(row) for row in token_ids.numpy()]
-        return outputs
+        outputs: dict[int, str] = {}
+        for rows, features in batches:
+            written = self._generate_batch(features, sampler, max_length)
+            for row, token_ids in zip(rows, written.numpy(), strict=True):
+                outputs[int(row)] = self.tokenizer.decode(token_ids)
+        return [outputs[row] for row in range(len(outputs))]
 
     def log_likelihoods(
-        self, batches: Iterable[Features], targets: TokenIds
+        self, batches: Iterable[TextBatch], targets: TokenIds
     ) -> FloatArray:
-        """The log-likelihood of every row's targets; each row encoded once.
+        """The log-likelihood of every text's targets; each encoded once.
 
         Args:
-            batches: of features.
-            targets: int32 (all batches' rows, L, T), padded with 0.
+            batches: of all texts.
+            targets: int32 (texts, L, T), padded with 0.
 
         Returns:
-            float32 (rows, L), summed over tokens.
+            float32 (texts, L), summed over tokens.
         """
-        scores = [np.zeros((0, targets.shape[1]), np.float32)]
-        start = 0
-        for features in batches:
-            end = start + len(features["encoder_token_ids"])
-            batch = targets[start:end]
+        scores = np.zeros(targets.shape[:2], np.float32)
+        for rows, features in batches:
+            batch = targets[rows]
             batch = batch[..., : np.count_nonzero(batch, axis=-1).max()]
-            scores.append(self._score_batch(features, batch).numpy())
-            start = end
-        return np.concatenate(scores)
+            scores[rows] = self._score_batch(features, batch).numpy()
+        return scores
 
     def target_rows(self, targets: Sequence[str]) -> list[list[int]]:
         """Token ids of targets, each with its EOS."""

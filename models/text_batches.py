@@ -4,6 +4,7 @@ Letters: B batch, S the batch's longest input.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,13 +15,26 @@ TokenIds = npt.NDArray[np.int32]
 Features = dict[str, npt.NDArray[np.generic]]
 
 
+class TextBatch(NamedTuple):
+    """Some of the texts, as a model takes them.
+
+    Attributes:
+        rows: int (B,), which of the texts they are, in rising order.
+        features: `encoder_token_ids` int32 (B, S), `encoder_padding_mask`
+            bool (B, S).
+    """
+
+    rows: TokenIds
+    features: Features
+
+
 def text_batches(
     texts: Sequence[str],
     tokenizer: Tokenizer,
     batch_size: int,
     input_length: int,
-) -> Iterator[Features]:
-    """Batches of features, each padded to its own longest text.
+) -> Iterator[TextBatch]:
+    """Batches of texts of similar length, each padded to its own longest.
 
     Args:
         texts: inputs; each gets an EOS.
@@ -28,25 +42,27 @@ def text_batches(
         batch_size: B; the last batch may be smaller.
         input_length: longer inputs lose their end, EOS kept.
 
-    Yields:
-        `encoder_token_ids` int32 (B, S), `encoder_padding_mask` bool (B, S).
-
     Raises:
         ValueError: `texts` is one string instead of several.
     """
     refuse_one_string(texts)
+    all_ids = [
+        [*tokenizer.encode(text)[: input_length - 1], tokenizer.eos_id]
+        for text in texts
+    ]
+    all_lengths = np.asarray([len(ids) for ids in all_ids], np.int32)
+    by_length = np.argsort(all_lengths, kind="stable").astype(np.int32)
     for start in range(0, len(texts), batch_size):
-        rows = [
-            [*tokenizer.encode(text)[: input_length - 1], tokenizer.eos_id]
-            for text in texts[start : start + batch_size]
-        ]
-        token_ids = pad_rows(rows)
-        lengths = np.asarray([len(row) for row in rows])
-        yield {
-            "encoder_token_ids": token_ids,
-            "encoder_padding_mask": np.arange(token_ids.shape[1])
-            < lengths[:, None],
-        }
+        rows = np.sort(by_length[start : start + batch_size])
+        token_ids = pad_rows([all_ids[row] for row in rows])
+        positions = np.arange(token_ids.shape[1])
+        yield TextBatch(
+            rows,
+            {
+                "encoder_token_ids": token_ids,
+                "encoder_padding_mask": positions < all_lengths[rows][:, None],
+            },
+        )
 
 
 def refuse_one_string(texts: Sequence[str]) -> None:

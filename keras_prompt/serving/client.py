@@ -160,7 +160,7 @@ class Client:
             refuse_one_string(texts)
             text = np.array([text.encode() for text in texts], dtype=object)
             return {"task": task, "text": text}
-        (features,) = text_batches(
+        ((_, features),) = text_batches(
             texts, self._tokenizer, len(texts), self._input_length
         )
         lengths = features["encoder_padding_mask"].sum(axis=1, dtype=np.int32)

@@ -85,20 +85,27 @@ def evaluate_examples(
             rows without labels.
     """
     check_evaluation(answer_by, task, examples)
-    outputs: list[str] = []
+    outputs = [""] * len(examples)
+    # Texts of similar length together: the model pads less.
+    by_length = sorted(
+        range(len(examples)), key=lambda row: len(examples[row]["inputs"])
+    )
     for start in range(0, len(examples), batch_size):
-        batch = examples[start : start + batch_size]
+        rows = by_length[start : start + batch_size]
+        batch = [examples[row] for row in rows]
         texts = [example["inputs"] for example in batch]
         if answer_by == "generate":
             written = model.generate(
                 texts, target_length, batch_size, input_length=input_length
             )
-            outputs += map(task.read, written)
+            found = [task.read(output) for output in written]
         else:
             scores = model.rank(
                 texts, task.label_words, batch_size, input_length
             )
-            outputs += [task.labels[best] for best in scores.argmax(axis=1)]
+            found = [task.labels[best] for best in scores.argmax(axis=1)]
+        for row, output in zip(rows, found, strict=True):
+            outputs[row] = output
         progress(len(batch))
     prompts = list(model.prompt_weights.values())
     prompt = prompts[0].numpy() if prompts else None

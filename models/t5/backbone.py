@@ -256,11 +256,28 @@ class MeshT5Backbone(keras.layers.Layer):
         return forward.encode(self._scope(), embedded, padding_mask)
 
     def decode(
-        self, encoded: Tensor, padding_mask: Tensor, decoder_token_ids: Tensor
+        self,
+        encoded: Tensor,
+        padding_mask: Tensor,
+        decoder_token_ids: Tensor,
+        target_count: int | Tensor = 1,
     ) -> Tensor:
-        """The decoder over all targets, to float32 (B, T, V)."""
-        targets = self.embed(decoder_token_ids)
-        return forward.decode(self._scope(), encoded, padding_mask, targets)
+        """The decoder over all targets, to float32 (B, T, V).
+
+        Args:
+            encoded: (B, S, D), from `encode`.
+            padding_mask: bool (B, S), True where real.
+            decoder_token_ids: int (B, T), one target an input or several,
+                end to end, all equally long with their padding.
+            target_count: how many.
+        """
+        return forward.decode(
+            self._scope(),
+            encoded,
+            padding_mask,
+            self.embed(decoder_token_ids),
+            target_count,
+        )
 
     def start_decoding(
         self, encoded: Tensor, padding_mask: Tensor, max_length: int

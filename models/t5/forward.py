@@ -76,7 +76,11 @@ def encode(scope: Scope, embedded: Tensor, padding_mask: Tensor) -> Tensor:
 
 
 def decode(
-    scope: Scope, encoded: Tensor, padding_mask: Tensor, targets: Tensor
+    scope: Scope,
+    encoded: Tensor,
+    padding_mask: Tensor,
+    targets: Tensor,
+    target_count: int | Tensor = 1,
 ) -> Tensor:
     """Runs the decoder over all targets of an encoded input.
 
@@ -84,17 +88,25 @@ def decode(
         scope: the graph under construction.
         encoded: (B, S, D), from `encode`.
         padding_mask: bool (B, S), True where real.
-        targets: (B, T, D), embedded decoder input.
+        targets: (B, T, D), embedded decoder input: one target or, end to
+            end, several of equal length, which do not see each other.
+        target_count: how many.
 
     Returns:
         float32 (B, T, V).
     """
+    length = tf.shape(targets)[1] // target_count
+    positions = tf.range(tf.shape(targets)[1])
+    number = (positions // length)[None] + 1
+    self_mask = masks.segment_bias(number, number)
+    positions %= length
     logits = _decoder(
         scope,
         scope.import_tensor(encoded, _ACTIVATIONS),
         targets,
         masks.padding_mask_bias(padding_mask),
-        _causal(targets),
+        self_mask + masks.causal_bias(positions, positions),
+        positions,
     )
     return scope.lower({"logits": logits})["logits"]
 
@@ -118,7 +130,8 @@ def encode_and_decode(
     Returns:
         float32 (B, T, V).
     """
-    self_mask = _causal(targets)
+    positions = tf.range(tf.shape(targets)[1])
+    self_mask = masks.causal_bias(positions, positions)
     if segments is None:
         encoder_mask = encoded_mask = masks.padding_mask_bias(padding_mask)
     else:
@@ -127,7 +140,9 @@ def encode_and_decode(
         encoded_mask = masks.segment_bias(decoder, encoder)
         self_mask += masks.segment_bias(decoder, decoder)
     encoded = _encoder(scope, embedded, encoder_mask)
-    logits = _decoder(scope, encoded, targets, encoded_mask, self_mask)
+    logits = _decoder(
+        scope, encoded, targets, encoded_mask, self_mask, positions
+    )
     return scope.lower({"logits": logits})["logits"]
 
 
@@ -216,9 +231,9 @@ def _decoder(
     targets: Tensor,
     encoded_mask: Tensor,
     self_mask: Tensor,
+    positions: Tensor,
 ) -> MeshTensor:
     """The decoder over all targets, to the logits."""
-    positions = tf.range(tf.shape(targets)[1])
     decoded = stack.decoder(
         scope,
         scope.import_tensor(targets, _ACTIVATIONS),
@@ -228,11 +243,6 @@ def _decoder(
         relative_position_bias(scope, "decoder", positions, positions),
     )
     return stack.vocabulary_logits(scope, decoded)
-
-
-def _causal(targets: Tensor) -> Tensor:
-    positions = tf.range(tf.shape(targets)[1])
-    return masks.causal_bias(positions, positions)
 
 
 def _import_pair(scope: Scope, pair: tuple[Tensor, Tensor]) -> KeysValues:

@@ -65,7 +65,7 @@ def build(vocabulary, mesh_shape="", layout="", **options):
 def features(model):
     from keras_prompt.models.text_batches import pad_rows, text_batches
 
-    x = next(text_batches(TEXTS, model.tokenizer, 3, 64))
+    x = next(text_batches(TEXTS, model.tokenizer, 3, 64)).features
     encode = model.tokenizer.encode
     y = pad_rows([[*encode(t), 1] for t in ("a", "a delight", "the film")])
     x["decoder_token_ids"] = np.pad(y[:, :-1], [(0, 0), (1, 0)])

@@ -96,6 +96,32 @@ def test_outputs_that_are_no_label_are_counted(tiny_model, toy_task):
     assert found.metrics["accuracy"] == 0.0
 
 
+@pytest.mark.parametrize("answer_by", ["generate", "rank"])
+def test_outputs_are_in_the_order_of_the_rows(
+    tiny_model, toy_task, answer_by, monkeypatch
+):
+    """Though rows of similar length are evaluated together."""
+    examples = [
+        row | {"inputs": f"{'a film ' * (40 - 7 * i)}{row['inputs']}"}
+        for i, row in enumerate(toy_task.examples("validation"))
+    ]
+    texts = [row["inputs"] for row in examples]
+    if answer_by == "generate":
+        expected = tiny_model.generate(texts, 32, batch_size=6)
+    else:  # A model this small would give every text the same label.
+        expected = [toy_task.labels["dull" in text] for text in texts]
+        monkeypatch.setattr(
+            tiny_model,
+            "rank",
+            lambda texts, *_: np.array([[0.5, "dull" in t] for t in texts]),
+        )
+    found = evaluate_examples(
+        tiny_model, toy_task, examples, answer_by=answer_by, batch_size=2
+    ).outputs
+    assert found == expected
+    assert len(set(found)) > 1
+
+
 def test_rank_needs_a_closed_task(tiny_model):
     task = Task("free", RowsSource({"v": rows(2)}), closed=False)
     with pytest.raises(ValueError, match="free-text outputs"):

@@ -55,7 +55,7 @@ def served(alone, tmp_path):
 
 
 def features(model, texts, tasks, targets):
-    x = next(text_batches(texts, model.tokenizer, len(texts), 64))
+    x = next(text_batches(texts, model.tokenizer, len(texts), 64)).features
     y = pad_rows(model.target_rows(targets))
     x["decoder_token_ids"] = np.pad(y[:, :-1], [(0, 0), (1, 0)])
     return x | {"task_index": model.bank.index(tasks)}, y

@@ -24,7 +24,7 @@ TEXTS = ["the film is a delight", "a dull film", "the cast"]
 def features(tokenizer, texts, targets):
     from keras_prompt.models.text_batches import pad_rows, text_batches
 
-    x = next(text_batches(texts, tokenizer, len(texts), 64))
+    x = next(text_batches(texts, tokenizer, len(texts), 64)).features
     y = pad_rows([[*tokenizer.encode(t), 1] for t in targets])
     x["decoder_token_ids"] = np.pad(y[:, :-1], [(0, 0), (1, 0)])
     return x, y

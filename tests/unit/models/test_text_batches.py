@@ -1,0 +1,60 @@
+"""Texts of similar length are padded together; answers keep their order."""
+
+import numpy as np
+import pytest
+
+from keras_prompt.models.text_batches import text_batches
+
+TEXTS = [
+    "the film is a delight and the cast is wonderful",
+    "a film",
+    "a dull and tedious film that never comes alive",
+    "the cast",
+    "what is a good example",
+]
+
+
+def test_every_text_is_in_one_batch_beside_those_of_its_length(tiny_tokenizer):
+    batches = list(text_batches(TEXTS, tiny_tokenizer, 2, 64))
+    rows = [batch.rows.tolist() for batch in batches]
+    assert rows[0] == [1, 3]
+    assert sorted(np.concatenate(rows)) == [0, 1, 2, 3, 4]
+    for batch in batches:
+        ids, mask = batch.features.values()
+        assert mask.any(axis=0).all()  # padded to its own longest
+        for row, row_ids, row_mask in zip(batch.rows, ids, mask, strict=True):
+            expected = [*tiny_tokenizer.encode(TEXTS[row]), 1]
+            assert row_ids[row_mask].tolist() == expected
+            assert not row_ids[~row_mask].any()
+
+
+def test_one_batch_keeps_the_order_of_the_texts(tiny_tokenizer):
+    (batch,) = text_batches(TEXTS, tiny_tokenizer, 5, 64)
+    assert batch.rows.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_long_texts_are_cut_and_keep_their_end(tiny_tokenizer):
+    (batch,) = text_batches(TEXTS, tiny_tokenizer, 5, 3)
+    ids = batch.features["encoder_token_ids"]
+    assert ids.shape == (5, 3)
+    assert (ids[0, :2] == tiny_tokenizer.encode(TEXTS[0])[:2]).all()
+    assert (ids[:, 2] == 1).all()
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3])
+def test_answers_are_in_the_order_of_the_texts(tiny_model, batch_size):
+    labels = ["positive", "a", "not_entailment"]
+    targets = ["a", "a delight", "the film is", "positive", "True"]
+    at_once = [
+        tiny_model.score(TEXTS, targets),
+        tiny_model.rank(TEXTS, labels),
+    ]
+    in_parts = [
+        tiny_model.score(TEXTS, targets, batch_size),
+        tiny_model.rank(TEXTS, labels, batch_size),
+    ]
+    for whole, parts in zip(at_once, in_parts, strict=True):
+        np.testing.assert_allclose(whole, parts, rtol=1e-5, atol=1e-5)
+    written = tiny_model.generate(TEXTS, 6)
+    assert len(set(written)) > 1
+    assert tiny_model.generate(TEXTS, 6, batch_size) == written
