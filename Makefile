@@ -5,6 +5,8 @@ PYTHON ?= $(shell for python in python3.11 python3 python; do \
 	2>/dev/null && echo "$$python" && break; done)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Where `keras-prompt tasks prepare super_glue/rte` left its records.
+DATA_DIR ?= $(HOME)/tensorflow_datasets
 SOURCES := keras_prompt models tasks tests demo recipes benchmarks notebooks
 
 # TensorFlow's and oneDNN's start-up lines; nothing is computed differently.
@@ -14,7 +16,7 @@ export KERAS_BACKEND := tensorflow
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help install demo test quick check parity golden wheel clean
+.PHONY: help install demo test quick check parity bench golden wheel clean
 
 help:  ## lists these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -41,6 +43,10 @@ check: .venv/dev-installed  ## format, lint, types, import directions
 
 parity: .venv/parity-installed  ## compares with torch, transformers and t5
 	@$(BIN)/python -m pytest --quiet -m parity
+
+bench: .venv/parity-installed  ## speed beside PEFT and KerasHub; minutes, alone
+	$(BIN)/python benchmarks/speed/speed.py --data-dir $(DATA_DIR)
+	$(BIN)/python benchmarks/speed/growth.py
 
 golden: .venv/parity-installed  ## writes tests/golden anew from the oracles
 	$(BIN)/python tests/golden/make.py

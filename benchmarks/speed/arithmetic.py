@@ -2,19 +2,24 @@
 
 import statistics
 import time
+from collections.abc import Mapping
 
 from speed_work import SIZES, Work
 
 
-def step_operations(work: Work) -> float:
+def step_operations(work: Work, size: Mapping[str, int] | None = None) -> float:
     """Floating-point operations of a training step on equal shapes.
 
     Matrix products only, two operations a multiply-and-add; of the backward
     pass the gradients of activations, since no weight has one. Below the
     first encoder layer nothing but the prompt has one: its products for the
     text's positions are counted nevertheless.
+
+    Args:
+        work: the batch.
+        size: of the model; that of `work` by default.
     """
-    size = SIZES[work.size]
+    size = size or SIZES[work.size]
     d_model, inner = size["d_model"], size["num_heads"] * size["d_kv"]
     source = work.prompt_length + work.input_length
     target = work.target_length

@@ -10,8 +10,10 @@ from speed_work import Work
 from keras_prompt import tasks
 from keras_prompt.layers.prompt_bank import PromptBank
 from keras_prompt.losses import TokenCrossentropy
+from keras_prompt.models.fixed_sums import fixed_order_of_sums
 from keras_prompt.models.prompt_bank_t5 import PromptBankT5
 from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
+from keras_prompt.models.text_batches import TextBatch
 from keras_prompt.optimizers import Adafactor
 from keras_prompt.tasks.pipeline import make_dataset
 
@@ -116,8 +118,9 @@ class KerasPrompt:
         if model.train_function is None:
             model.optimizer.build(model.trainable_variables)
             model.make_train_function()
-        for _ in range(count):
-            logs = model.train_function(self._iterators[iterator])
+        with fixed_order_of_sums():  # as `fit` does
+            for _ in range(count):
+                logs = model.train_function(self._iterators[iterator])
         return float(logs["loss"])
 
     def _scores_of(self, ids: np.ndarray, targets: np.ndarray) -> Any:
@@ -125,7 +128,8 @@ class KerasPrompt:
             "encoder_token_ids": ids,
             "encoder_padding_mask": np.ones_like(ids, bool),
         }
-        return self._model.log_likelihoods([features], targets[:, None])
+        batch = TextBatch(np.arange(len(ids), dtype=np.int32), features)
+        return self._model.log_likelihoods([batch], targets[:, None])
 
 
 class _Counting:
