@@ -3,6 +3,7 @@
 Letters: B batch, T target tokens, V vocabulary.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -67,12 +68,29 @@ class TokenCrossentropy(keras.losses.Loss):
         return mean * _share_of_tokens(sample_weight)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        logits = tf.cast(y_pred, tf.float32)
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
-            labels=tf.cast(y_true, tf.int32), logits=logits
-        )
-        log_normaliser = tf.reduce_logsumexp(logits, axis=-1)
-        return losses + self.z_loss * tf.square(log_normaliser)
+        targets = tf.cast(y_true, tf.int32)
+
+        @tf.custom_gradient
+        def losses(
+            logits: Tensor,
+        ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+            """One softmax for both terms and their gradient, not three."""
+            log_normaliser = tf.reduce_logsumexp(logits, axis=-1)
+            chosen = tf.gather(logits, targets, batch_dims=targets.shape.rank)
+
+            def gradient(upstream: Tensor) -> Tensor:
+                share = upstream * (1 + 2 * self.z_loss * log_normaliser)
+                probabilities = tf.exp(logits - log_normaliser[..., None])
+                is_target = tf.one_hot(targets, tf.shape(logits)[-1])
+                return (
+                    share[..., None] * probabilities
+                    - upstream[..., None] * is_target
+                )
+
+            z_loss = self.z_loss * tf.square(log_normaliser)
+            return log_normaliser - chosen + z_loss, gradient
+
+        return losses(tf.cast(y_pred, tf.float32))
 
     def get_config(self) -> dict[str, Any]:
         return {"z_loss": self.z_loss, "name": self.name}

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_prompt.losses import TokenCrossentropy
 
@@ -21,6 +22,22 @@ def test_cross_entropy_and_z_loss_by_hand():
 def test_default_z_loss_is_t5s():
     loss = TokenCrossentropy()(np.array([[2, 1]]), LOGITS)
     np.testing.assert_allclose(loss, np.mean(CE + 1e-4 * LOG_Z**2), rtol=1e-6)
+
+
+def test_the_gradient_is_that_of_the_plain_formula():
+    random = np.random.RandomState(0)
+    logits = tf.constant(3 * random.standard_normal((2, 4, 7)), tf.float32)
+    y = np.array([[2, 1, 0, 0], [6, 3, 5, 1]])
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(logits)
+        loss = TokenCrossentropy(0.1)(y, logits)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits)
+        losses += 0.1 * tf.reduce_logsumexp(logits, -1) ** 2
+        expected = tf.reduce_sum(tf.where(y != 0, losses, 0.0)) / 6
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+    np.testing.assert_allclose(
+        tape.gradient(loss, logits), tape.gradient(expected, logits), atol=1e-6
+    )
 
 
 def test_padding_does_not_count():
