@@ -132,7 +132,7 @@ class Tokenizer:
         import tensorflow_text  # its op library takes a second to load
 
         # Made anew each time, as TensorFlow keeps what an equal operation
-        # loaded (another one costs 0.1 ms): one kept here would be lost with
+        # loaded: one kept here would be lost with
         # `keras.utils.clear_session()`, or with the graph being traced.
         return tensorflow_text.SentencepieceTokenizer(
             model=self.model_proto, out_type=tf.int32

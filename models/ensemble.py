@@ -28,8 +28,8 @@ def majority(answers: Sequence[str]) -> str:
 class PromptEnsemble:
     """A bank's prompts as one: Lester et al. 2021, section 6.
 
-    A text stands in its batch once for each prompt, so that all prompts take
-    one pass and one model in memory.
+    A text stands among a batch's rows once for each prompt, so that all prompts
+    take one pass and one model in memory.
 
     Args:
         model: its bank holds K prompts of one task. Their order breaks ties.

@@ -249,7 +249,7 @@ class PromptBankT5(PromptedT5):
     ) -> FloatArray:
         """The log-likelihood of each of its task's labels for every text.
 
-        Each text is encoded once, whatever the number of labels.
+        Each text is encoded once for up to 64 labels.
 
         Args:
             texts: the inputs.

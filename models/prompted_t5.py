@@ -30,6 +30,9 @@ from keras_prompt.models.text_batches import Features, TextBatch, TokenIds
 from keras_prompt.tokenizer import Tokenizer
 from keras_prompt.types import FloatArray, Tensor
 
+# All targets of a text lie in one row of the decoder, whose self-attention
+# grows with their number squared.
+_TARGETS_A_PASS = 64
 InitialPrompt = Callable[
     [FloatArray, Tokenizer, int, np.random.Generator], FloatArray
 ]
@@ -242,7 +245,9 @@ class PromptedT5(StrategyModel):
     def log_likelihoods(
         self, batches: Iterable[TextBatch], targets: TokenIds
     ) -> FloatArray:
-        """The log-likelihood of every text's targets; each encoded once.
+        """The log-likelihood of every text's targets.
+
+        A text is encoded once for up to 64 targets.
 
         Args:
             batches: of all texts.
@@ -255,7 +260,10 @@ class PromptedT5(StrategyModel):
         for rows, features in batches:
             batch = targets[rows]
             batch = batch[..., : np.count_nonzero(batch, axis=-1).max()]
-            scores[rows] = self._score_batch(features, batch).numpy()
+            for start in range(0, batch.shape[1], _TARGETS_A_PASS):
+                some = slice(start, start + _TARGETS_A_PASS)
+                found = self._score_batch(features, batch[:, some])
+                scores[rows, some] = found.numpy()
         return scores
 
     def target_rows(self, targets: Sequence[str]) -> list[list[int]]:

@@ -19,12 +19,12 @@ class TextBatch(NamedTuple):
     """Some of the texts, as a model takes them.
 
     Attributes:
-        rows: int (B,), which of the texts they are, in rising order.
+        rows: int32 (B,), which of the texts they are, in rising order.
         features: `encoder_token_ids` int32 (B, S), `encoder_padding_mask`
             bool (B, S).
     """
 
-    rows: TokenIds
+    rows: npt.NDArray[np.int32]
     features: Features
 
 
@@ -43,9 +43,19 @@ def text_batches(
         input_length: longer inputs lose their end, EOS kept.
 
     Raises:
-        ValueError: `texts` is one string instead of several.
+        ValueError: `texts` is one string instead of several, `batch_size` is
+            less than 1, or `input_length` less than 2.
     """
     refuse_one_string(texts)
+    for name, value, least in (
+        ("batch_size", batch_size, 1),
+        ("input_length", input_length, 2),
+    ):
+        if not isinstance(value, int) or value < least:
+            raise ValueError(
+                f"`{name}` must be an integer of at least {least}. "
+                f"Received: {name}={value!r}"
+            )
     all_ids = [
         [*tokenizer.encode(text)[: input_length - 1], tokenizer.eos_id]
         for text in texts

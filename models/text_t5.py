@@ -76,7 +76,7 @@ class TextT5(PromptedT5):
     ) -> FloatArray:
         """The log-likelihood of every label for every text.
 
-        Each text is encoded once, whatever the number of labels.
+        Each text is encoded once for up to 64 labels.
 
         Returns:
             float32 (B, L), as `score` gives them.

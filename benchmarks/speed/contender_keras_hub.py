@@ -61,8 +61,8 @@ class KerasHub:
             -float(np.mean(self._score_batch(self._model, x, y))) / y.shape[1]
         )
 
-    def epoch(self, count: int) -> int:
-        """So many steps on the task's rows; useful tokens, input and target."""
+    def epoch(self) -> int:
+        """One over all rows; useful tokens, input and target."""
         if "epoch" not in self._iterators:
             x, y, weight = _features(np.zeros((1, 1)), np.zeros((1, 1)))
             kinds = tf.nest.map_structure(
@@ -72,16 +72,19 @@ class KerasHub:
                 self._batches_forever, output_signature=kinds
             )
             self._iterators["epoch"] = iter(rows.prefetch(2))
-        self._tokens: list[int] = []
-        self._train("epoch", count)
-        return sum(self._tokens[:count])
+        lists = self._rows["inputs"] + self._rows["targets"]
+        self._train(
+            "epoch", -(-len(self._rows["inputs"]) // self._work.batch_size)
+        )
+        return sum(map(len, lists))
 
     def score(self) -> Any:
         """Every label word of every row: a pass for each label."""
         rows, size = self._rows, self._work.batch_size
+        chosen = rows["inputs"][: self._work.rows]
         scores = []
-        for start in range(0, len(rows["inputs"]), size):
-            inputs = rows["inputs"][start : start + size]
+        for start in range(0, len(chosen), size):
+            inputs = chosen[start : start + size]
             columns = []
             for label in rows["labels"]:
                 x, y, _ = _features(
@@ -109,7 +112,6 @@ class KerasHub:
                 chosen = order[start : start + size]
                 inputs = [rows["inputs"][i] for i in chosen]
                 targets = [rows["targets"][i] for i in chosen]
-                self._tokens.append(sum(map(len, inputs + targets)))
                 yield _features(_padded(inputs), _padded(targets))
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import tensorflow as tf
 from speed_work import Work
 
-from keras_prompt import tasks
 from keras_prompt.layers.prompt_bank import PromptBank
 from keras_prompt.losses import TokenCrossentropy
 from keras_prompt.models.fixed_sums import fixed_order_of_sums
@@ -16,6 +15,8 @@ from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
 from keras_prompt.models.text_batches import TextBatch
 from keras_prompt.optimizers import Adafactor
 from keras_prompt.tasks.pipeline import make_dataset
+from keras_prompt.tasks.sources import RowsSource
+from keras_prompt.tasks.task import Task
 
 
 class KerasPrompt:
@@ -31,6 +32,8 @@ class KerasPrompt:
         model.compile(optimizer=Adafactor(0.3), loss=TokenCrossentropy(0.0))
         self._model = model
         self._rows: dict[str, Any] = work.read_rows()
+        examples = self._rows["examples"][: work.rows]
+        self._texts = [row["inputs"] for row in examples]
         self._iterators: dict[str, Any] = {}
         self._bank: PromptBankT5 | None = None
 
@@ -52,33 +55,34 @@ class KerasPrompt:
         """Before any step, as a check that all run the same model."""
         return -float(self._scores_of(ids, targets).mean()) / targets.shape[1]
 
-    def epoch(self, count: int) -> int:
-        """So many steps on the task's rows; useful tokens, input and target."""
-        work = self._work
+    def epoch(self) -> int:
+        """One over all rows; useful tokens, input and target.
+
+        As anyone trains here: `make_dataset` puts rows of similar length
+        together.
+        """
+        work, examples = self._work, self._rows["examples"]
         if "epoch" not in self._iterators:
-            task = tasks.get(work.task, data_dir=work.data_dir)
             rows = make_dataset(
-                task,
-                "validation",
+                Task("rows", RowsSource({"train": examples}), closed=False),
+                "train",
                 self._model.tokenizer,
                 input_length=work.input_length,
                 target_length=64,
                 batch_size=work.batch_size,
-                shuffle=True,
                 repeat=True,
             )
             self._iterators["epoch"] = _Counting(rows)
         counting = self._iterators["epoch"]
         counting.tokens = 0
-        self._train("epoch", count)
+        self._train("epoch", -(-len(examples) // work.batch_size))
         return int(counting.tokens)
 
     def score(self) -> Any:
         """Every label word of every row."""
-        rows = self._rows
         return self._model.rank(
-            rows["texts"],
-            rows["label_words"],
+            self._texts,
+            self._rows["label_words"],
             self._work.batch_size,
             self._work.input_length,
         ).tolist()
@@ -86,7 +90,7 @@ class KerasPrompt:
     def generate(self) -> Any:
         """Greedy, with a cache."""
         return self._model.generate(
-            self._rows["texts"],
+            self._texts,
             self._work.target_length,
             self._work.batch_size,
             input_length=self._work.input_length,
@@ -102,11 +106,10 @@ class KerasPrompt:
             )
             for number, name in enumerate(names):
                 bank.prompts[name].assign(self._prompt * (1 + number / 8))
-        rows = self._rows
-        names = [f"task{row % 8}" for row in range(len(rows["texts"]))]
-        words = dict.fromkeys(self._bank.bank.names, rows["label_words"])
+        names = [f"task{row % 8}" for row in range(len(self._texts))]
+        words = dict.fromkeys(self._bank.bank.names, self._rows["label_words"])
         return self._bank.rank(
-            rows["texts"],
+            self._texts,
             names,
             words,
             self._work.batch_size,

@@ -59,9 +59,10 @@ class Peft:
             batch = _tensors(ids.tolist(), targets.tolist())
             return float(self._model(**batch).loss)
 
-    def epoch(self, count: int) -> int:
-        """So many steps on the task's rows; useful tokens, input and target."""
+    def epoch(self) -> int:
+        """One over all rows; useful tokens, input and target."""
         tokens = 0
+        count = -(-len(self._rows["inputs"]) // self._work.batch_size)
         for batch in itertools.islice(self._order, count):
             self._step(batch)
             tokens += int(batch["attention_mask"].sum())
@@ -70,12 +71,13 @@ class Peft:
 
     def score(self) -> Any:
         """Every label word of every row: a pass for each label."""
-        return self._score(self._rows["inputs"])
+        return self._score(self._rows["inputs"][: self._work.rows])
 
     def generate(self) -> Any:
         """Greedy, with a cache."""
         written = []
-        for inputs in _batches(self._rows["inputs"], self._work.batch_size):
+        chosen = self._rows["inputs"][: self._work.rows]
+        for inputs in _batches(chosen, self._work.batch_size):
             ids, mask = _padded(inputs)
             found = self._model.generate(
                 input_ids=ids,
@@ -100,7 +102,7 @@ class Peft:
                 self._set_prompt(f"task{number}", value)
             self._model.eval()
             self._is_mixed = True
-        inputs = self._rows["inputs"]
+        inputs = self._rows["inputs"][: self._work.rows]
         scores: list[Any] = [None] * len(inputs)
         for number in range(8):
             self._model.set_adapter(f"task{number}")

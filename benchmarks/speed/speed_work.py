@@ -44,8 +44,9 @@ class Work:
         batch_size: rows a step.
         input_length: longer inputs are cut; steps of equal shapes have it.
         target_length: of steps of equal shapes; the most tokens written.
-        rows: N, of the task, in scoring and generating.
-        steps: of training in a round.
+        rows: N, in scoring and generating, of the task's validation rows,
+            which are all an epoch.
+        steps: of training on equal shapes in a round.
         threads: of each contender.
     """
 
@@ -64,8 +65,9 @@ class Work:
     def read_rows(self) -> dict[str, Any]:
         """The task's rows and labels.
 
-        `texts` are N strings, `inputs` and `targets` N lists of ids with EOS,
-        `labels` L lists of ids with EOS, `label_words` L strings.
+        `examples` are text to text, `inputs` and `targets` their ids with
+        EOS, of all rows; `labels` L lists of ids with EOS, `label_words` L
+        strings.
         """
         found = json.loads((Path(self.folder) / "rows.json").read_text())
         assert isinstance(found, dict)
@@ -97,13 +99,16 @@ def prepare(work: Work) -> None:
     prompt = rng.uniform(-0.5, 0.5, (work.prompt_length, config.d_model))
     np.save(Path(work.folder) / "prompt.npy", prompt.astype(np.float32))
     task = tasks.get(work.task, data_dir=work.data_dir)
-    examples = task.examples("validation")[: work.rows]
+    examples = [
+        {name: row[name] for name in ("inputs", "targets")}
+        for row in task.examples("validation")
+    ]
 
     def ids(text: str, length: int) -> list[int]:
         return [*tokenizer.encode(text)[: length - 1], tokenizer.eos_id]
 
     rows = {
-        "texts": [row["inputs"] for row in examples],
+        "examples": examples,
         "inputs": [ids(row["inputs"], work.input_length) for row in examples],
         "targets": [ids(row["targets"], 99) for row in examples],
         "labels": [ids(word, 99) for word in task.label_words],

@@ -86,7 +86,8 @@ def evaluate_examples(
     """
     check_evaluation(answer_by, task, examples)
     outputs = [""] * len(examples)
-    # Texts of similar length together: the model pads less.
+    # Texts of similar length together, as the model would put them if it had
+    # them all at once: it has a batch at a time, for `progress`.
     by_length = sorted(
         range(len(examples)), key=lambda row: len(examples[row]["inputs"])
     )
@@ -144,7 +145,16 @@ def judge(
 def check_evaluation(
     answer_by: str, task: Task, examples: list[Example]
 ) -> None:
-    """Refuses what cannot be evaluated; see `evaluate_examples`."""
+    """Refuses what cannot be evaluated.
+
+    Args:
+        answer_by: of `evaluate_examples`.
+        task: whose rows they are.
+        examples: rows of `task.examples`.
+
+    Raises:
+        ValueError: as `evaluate_examples`.
+    """
     if answer_by not in ANSWERS:
         raise ValueError(
             f"`answer_by` must be one of {ANSWERS}. "

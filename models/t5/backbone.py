@@ -18,6 +18,7 @@ from keras_prompt.models.mesh.replica import Replica
 from keras_prompt.models.mesh.sliced_variable import SlicedVariable
 from keras_prompt.models.t5 import forward
 from keras_prompt.models.t5.config import T5Config
+from keras_prompt.models.t5.dtypes import check_dtype
 from keras_prompt.models.t5.fingerprint import Fingerprint
 from keras_prompt.models.t5.initial_values import aligned_tensor
 from keras_prompt.models.t5.int8 import (
@@ -26,7 +27,7 @@ from keras_prompt.models.t5.int8 import (
     scale_dimensions,
     scale_name,
 )
-from keras_prompt.models.t5.scope import Scope
+from keras_prompt.models.t5.scope import Scope, next_dropout_seed
 from keras_prompt.models.t5.variables import (
     Dimensions,
     dimension_sizes,
@@ -35,7 +36,6 @@ from keras_prompt.models.t5.variables import (
 )
 from keras_prompt.types import FloatArray, Int8Array, Tensor
 
-_DTYPES = ("float32", "bfloat16", "mixed_bfloat16", "int8")
 _TABLE = "shared/embedding"
 
 
@@ -98,19 +98,8 @@ class MeshT5Backbone(keras.layers.Layer):
         layout: str = "",
         name: str = "backbone",
     ) -> None:
-        if dtype not in _DTYPES:
-            raise ValueError(
-                f"`dtype` must be one of {', '.join(_DTYPES)}; T5's "
-                "activations exceed float16's largest number, 65,504, and "
-                f"become infinite. Received: dtype={dtype!r}"
-            )
+        check_dtype(dtype, trainable=trainable)
         is_int8 = dtype == "int8"
-        if is_int8 and trainable:
-            raise ValueError(
-                "`trainable` must be False for dtype='int8': whole numbers "
-                "take no small steps. Received: trainable=True; use 'float32' "
-                "or 'mixed_bfloat16'."
-            )
         float_dtype = "float32" if is_int8 else dtype
         super().__init__(name=name, dtype=float_dtype, trainable=trainable)
         split = parse_layout(mesh_shape, layout, dimension_sizes(config))
@@ -345,7 +334,7 @@ class MeshT5Backbone(keras.layers.Layer):
             is_frozen=not self.trainable,
             rematerialize=self.rematerialize and training,
             dropout_rate=0.0 if seeds is None else self.dropout_rate,
-            dropout_seed=None if seeds is None else _next_seed(seeds),
+            dropout_seed=None if seeds is None else next_dropout_seed(seeds),
         )
 
     def _read_weight(self, name: str, dtype: tf.DType) -> list[Tensor]:
@@ -353,13 +342,3 @@ class MeshT5Backbone(keras.layers.Layer):
         if variable.dtype == "int8":
             dtype = tf.int8
         return self._lowering.read(variable, dtype)
-
-
-def _next_seed(seeds: keras.random.SeedGenerator) -> Tensor:
-    """Int32 (2,); every replica of a strategy drops other units."""
-    seed = tf.cast(seeds.next(), tf.int32)
-    replica = tf.distribute.get_replica_context()
-    if replica is None or replica.num_replicas_in_sync == 1:
-        return seed
-    number = tf.cast(replica.replica_id_in_sync_group, tf.int32)
-    return seed + tf.stack([number * 65_536, 0])

@@ -51,8 +51,8 @@ def _gated_gelu(
     """The tanh form of GELU, as Mesh-TF's T5 1.1 was trained with.
 
     (1 + tanh(u)) / 2 is sigmoid(2 u). Written out, because TensorFlow's own
-    raises to the third power by `pow`, which took a fifth of a training step,
-    and keeps every intermediate result for the gradient; this keeps one.
+    raises to the third power by `pow`, slow unless Grappler rewrites it, and
+    keeps every intermediate result for the gradient; this keeps one.
     """
     share = tf.sigmoid(gate * (_LINEAR + _CUBIC * tf.square(gate)))
 

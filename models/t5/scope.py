@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from keras_prompt.models.mesh import MeshTensor, mtf
@@ -162,3 +163,13 @@ class Scope:
                 rows = tensor.shape[0]
                 return tf.shape(tensor)[0] if rows is None else int(rows)
         raise AssertionError("no batch has entered the graph")
+
+
+def next_dropout_seed(seeds: keras.random.SeedGenerator) -> Tensor:
+    """Int32 (2,); every replica of a strategy drops other units."""
+    seed = tf.cast(seeds.next(), tf.int32)
+    replica = tf.distribute.get_replica_context()
+    if replica is None or replica.num_replicas_in_sync == 1:
+        return seed
+    number = tf.cast(replica.replica_id_in_sync_group, tf.int32)
+    return seed + tf.stack([number * 65_536, 0])

@@ -80,8 +80,25 @@ def test_value_and_gradients_are_those_of_the_plain_formula(
         np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-5)
 
 
-def test_an_infinite_gate_makes_no_nan():
-    """tanh's and sigmoid's ends: far gates are passed or closed."""
+@pytest.mark.parametrize("case", CASES)
+def test_in_bfloat16_they_are_near(case):
+    ours, plain, inputs = CASES[case]
+    narrow = [
+        x if index > 2 else tf.cast(x, tf.bfloat16)
+        for index, x in enumerate(inputs)
+    ]
+    found = value_and_gradients(ours, narrow)
+    assert found[0].dtype == found[1].dtype == tf.bfloat16
+    wide = [tf.cast(x, tf.float32) for x in narrow]
+    for mine, theirs in zip(
+        found, value_and_gradients(plain, wide), strict=True
+    ):
+        error = np.abs(tf.cast(mine, tf.float32) - theirs).max()
+        assert error < 0.03 * np.abs(theirs).max()
+
+
+def test_a_far_gate_is_open_or_closed():
+    """Where the sigmoid has reached its ends no number is lost."""
     gates = tf.constant([-1e4, -40.0, 40.0, 1e4])
     found = value_and_gradients(_gated_gelu, [gates, tf.ones(4)])
     np.testing.assert_array_equal(found[0], [0.0, 0.0, 40.0, 1e4])

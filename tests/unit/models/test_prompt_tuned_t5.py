@@ -118,6 +118,17 @@ def test_rank_scores_every_label_and_encodes_each_text_once(
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
+def test_many_labels_are_scored_in_parts(tiny_model):
+    labels = [f"{'a ' * (i % 3)}film {i}" for i in range(70)]
+    found = tiny_model.rank(TEXTS, labels)
+    assert found.shape == (3, 70)
+    expected = [
+        [tiny_model.score([text], [label])[0] for label in labels[60:]]
+        for text in TEXTS
+    ]
+    np.testing.assert_allclose(found[:, 60:], expected, rtol=1e-5, atol=1e-5)
+
+
 def greedy_without_cache(model, texts, length):
     """Greedy decoding that runs the whole decoder for every token."""
     x, _ = features(model.tokenizer, texts, ["a"] * len(texts))

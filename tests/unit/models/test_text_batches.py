@@ -33,6 +33,16 @@ def test_one_batch_keeps_the_order_of_the_texts(tiny_tokenizer):
     assert batch.rows.tolist() == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize(
+    ("name", "least"), [("batch_size", 1), ("input_length", 2)]
+)
+def test_sizes_that_leave_nothing_are_refused(tiny_model, name, least):
+    options = {"batch_size": 2, "input_length": 8, name: least - 1}
+    message = f"`{name}` must be an integer of at least {least}"
+    with pytest.raises(ValueError, match=message):
+        tiny_model.rank(TEXTS, ["positive", "negative"], **options)
+
+
 def test_long_texts_are_cut_and_keep_their_end(tiny_tokenizer):
     (batch,) = text_batches(TEXTS, tiny_tokenizer, 5, 3)
     ids = batch.features["encoder_token_ids"]

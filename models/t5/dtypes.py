@@ -1,0 +1,27 @@
+"""The number types that a T5 can be computed in."""
+
+_DTYPES = ("float32", "bfloat16", "mixed_bfloat16", "int8")
+
+
+def check_dtype(dtype: str, *, trainable: bool) -> None:
+    """Refuses types that would give wrong numbers.
+
+    Args:
+        dtype: of `MeshT5Backbone`.
+        trainable: whether its weights learn.
+
+    Raises:
+        ValueError: it is none of T5's, or one whose weights cannot learn.
+    """
+    if dtype not in _DTYPES:
+        raise ValueError(
+            f"`dtype` must be one of {', '.join(_DTYPES)}; T5's "
+            "activations exceed float16's largest number, 65,504, and "
+            f"become infinite. Received: dtype={dtype!r}"
+        )
+    if dtype == "int8" and trainable:
+        raise ValueError(
+            "`trainable` must be False for dtype='int8': whole numbers "
+            "take no small steps. Received: trainable=True; use 'float32' "
+            "or 'mixed_bfloat16'."
+        )
