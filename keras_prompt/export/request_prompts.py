@@ -18,8 +18,8 @@ from keras_prompt.types import Tensor
 OK = "ok"
 # One folder's name: no separator, no parent, no glob, no hidden folder.
 TASK_NAME = "[A-Za-z0-9][A-Za-z0-9_.-]{0,127}"
-# A link that is flipped between the opening of a checkpoint's index and of its
-# data makes one reading fail; the next one finds both files of the new prompt.
+# A link that is flipped between the openings of a prompt's card, index and data
+# makes one reading fail; the next one finds all three of the new prompt.
 _ATTEMPTS = 10
 
 
@@ -95,11 +95,11 @@ def _read_one(
         base = _text(card, "base")
         return tf.cond(
             tf.equal(_text(card, "fingerprint"), fingerprint),
-            lambda: restore(folder),
+            lambda: restore(folder, card),
             lambda: refuse("prompt '", name, "' is of another base: ", base),
         )
 
-    def restore(folder: Tensor) -> tuple[Tensor, Tensor]:
+    def restore(folder: Tensor, card: Tensor) -> tuple[Tensor, Tensor]:
         (prompt,) = tf.raw_ops.RestoreV2(
             prefix=folder + CHECKPOINT,
             tensor_names=[KEY],
@@ -107,7 +107,14 @@ def _read_one(
             dtypes=[tf.float32],
         )
         prompt = tf.ensure_shape(prompt, [None, d_model])
-        return tf.debugging.check_numerics(prompt, "prompt"), tf.constant(OK)
+        prompt = tf.debugging.check_numerics(prompt, "prompt")
+        # Every path is opened anew. A card names its files' hashes, so that
+        # no two prompts have the same.
+        with tf.control_dependencies([prompt]):
+            card_after = tf.io.read_file(folder + CARD)
+        is_same = tf.debugging.assert_equal(card_after, card, "prompt replaced")
+        with tf.control_dependencies([is_same]):
+            return tf.identity(prompt), tf.constant(OK)
 
     is_name = tf.strings.regex_full_match(name, TASK_NAME)
     # A hostile name is not repeated: it may be long, or no text.
