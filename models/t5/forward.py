@@ -90,12 +90,13 @@ def decode(
         padding_mask: bool (B, S), True where real.
         targets: (B, T, D), embedded decoder input: one target or, end to
             end, several of equal length, which do not see each other.
-        target_count: how many.
+        target_count: how many; none need 0 positions.
 
     Returns:
         float32 (B, T, V).
     """
-    length = tf.shape(targets)[1] // target_count
+    # A server divides also where a request has no targets.
+    length = tf.shape(targets)[1] // tf.maximum(target_count, 1)
     positions = tf.range(tf.shape(targets)[1])
     number = (positions // length)[None] + 1
     self_mask = masks.segment_bias(number, number)

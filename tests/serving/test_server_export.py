@@ -122,6 +122,20 @@ def test_bad_rows_have_a_status_and_touch_no_neighbour(served, signatures):
     assert found["status"].tolist() == [b"empty target"] * 4
 
 
+@pytest.mark.parametrize("width", [0, 3])
+def test_no_targets_are_no_scores_and_every_row_has_its_status(
+    served, signatures, width
+):
+    tasks = ["films", "dogz", "dogs", "films"]
+    inputs = request(served, tasks=tasks)
+    inputs["target_ids"] = np.zeros((4, 0, width), np.int32)
+    inputs["target_lengths"] = np.zeros((4, 0), np.int32)
+    found = call(signatures, "score", inputs)
+    assert found["scores"].shape == (4, 0)
+    unknown = b"unknown task 'dogz'"
+    assert found["status"].tolist() == [b"ok", unknown, b"ok", b"ok"]
+
+
 def test_a_row_far_too_long_costs_its_neighbours_nothing(served, signatures):
     """Attention over its 200,000 tokens would take hundreds of GB."""
     inputs = request(served)

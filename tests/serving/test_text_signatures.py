@@ -159,6 +159,13 @@ def test_bad_rows_have_a_status_and_touch_no_neighbour(text_signatures):
     ]
 
 
+def test_no_targets_are_no_scores(text_signatures):
+    inputs = texts_request() | {"target_text": np.zeros((4, 0), np.bytes_)}
+    found = call(text_signatures, "score_text", inputs)
+    assert found["scores"].shape == (4, 0)
+    assert found["status"].tolist() == [b"ok"] * 4
+
+
 def test_a_release_takes_text(served, text_base, tmp_path):
     first = served.alone["films"]
     base = tmp_path / "base"
