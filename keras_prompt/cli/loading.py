@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING
 
 from keras_prompt.cli.arguments import positive_integer
 
+INPUT_LENGTH = 512
+TARGET_LENGTH = 32
+
 if TYPE_CHECKING:
     from keras_prompt.models.ensemble import PromptEnsemble
     from keras_prompt.models.text_t5 import TextT5
@@ -53,8 +56,8 @@ def add_model_arguments(
     )
     for option, default, help_line in (
         ("--batch-size", 32, "rows at a time"),
-        ("--input-length", 512, "tokens; longer inputs are cut"),
-        ("--target-length", 32, "the most tokens to write"),
+        ("--input-length", INPUT_LENGTH, "tokens; longer inputs are cut"),
+        ("--target-length", TARGET_LENGTH, "the most tokens to write"),
     ):
         add(
             option,

@@ -6,7 +6,13 @@ import sys
 from collections.abc import Callable, Sequence
 
 from keras_prompt.cli.arguments import positive_number
-from keras_prompt.cli.loading import add_model_arguments, load_model, prepare
+from keras_prompt.cli.loading import (
+    INPUT_LENGTH,
+    TARGET_LENGTH,
+    add_model_arguments,
+    load_model,
+    prepare,
+)
 from keras_prompt.cli.progress import progress_bar
 
 Answers = Callable[[Sequence[str]], list[str]]
@@ -19,6 +25,8 @@ EXAMPLE = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's own options."""
     add_model_arguments(parser, takes_server=True)
+    # A server has lengths of its own, which these would not change.
+    parser.set_defaults(input_length=None, target_length=None)
     add = parser.add_argument
     add("--task", help="with --server: the prompt's folder on the server")
     add(
@@ -36,7 +44,8 @@ def run(options: argparse.Namespace) -> None:
     """Prints one output a text, batch by batch.
 
     Raises:
-        ValueError: there are no texts, or no label words to rank.
+        ValueError: there are no texts, or no label words to rank, or a length
+            that would change nothing on the server.
     """
     texts = options.texts or [line.rstrip("\n") for line in sys.stdin]
     if not texts:
@@ -66,13 +75,13 @@ def _local_answers(options: argparse.Namespace) -> Answers:
             "There is no prompt whose card has label words; use --answer-by "
             "generate."
         )
-    size, length = options.batch_size, options.input_length
+    size = options.batch_size
+    length = options.input_length or INPUT_LENGTH
+    most = options.target_length or TARGET_LENGTH
 
     def answer(texts: Sequence[str]) -> list[str]:
         if options.answer_by == "generate":
-            return model.generate(
-                texts, options.target_length, size, input_length=length
-            )
+            return model.generate(texts, most, size, input_length=length)
         scores = model.rank(texts, labels, size, length)
         return [labels[best] for best in scores.argmax(axis=1)]
 
@@ -82,6 +91,16 @@ def _local_answers(options: argparse.Namespace) -> Answers:
 def _server_answers(options: argparse.Namespace) -> Answers:
     if options.task is None:
         raise ValueError("--server needs --task: a request names its task.")
+    if options.target_length is not None:
+        raise ValueError(
+            "--server takes no --target-length: the export has one, of "
+            "serve-export --target-length."
+        )
+    if options.input_length is not None and options.preset is None:
+        raise ValueError(
+            "--server takes --input-length only with --preset: without one "
+            "it is sent text, which it does not cut."
+        )
     labels = options.labels
     if options.answer_by == "rank" and not labels:
         raise ValueError("--server with --answer-by rank needs --labels.")
@@ -99,7 +118,7 @@ def _server_answers(options: argparse.Namespace) -> Answers:
         options.server,
         tokenizer,
         timeout=options.timeout,
-        input_length=options.input_length,
+        input_length=options.input_length or INPUT_LENGTH,
     )
 
     def answer(texts: Sequence[str]) -> list[str]:

@@ -192,6 +192,12 @@ def test_predict_says_what_a_server_without_text_wants(served, capsys):
             ["--task", "x", "--preset", "p", "--answer-by", "rank"],
             "needs --labels",
         ),
+        (["--task", "x", "--input-length", "512"], "only with --preset"),
+        (["--task", "x", "--target-length", "32"], "takes no --target-length"),
+        (
+            ["--task", "x", "--preset", "p", "--target-length", "5"],
+            "takes no --target-length",
+        ),
     ],
 )
 def test_predict_says_what_a_server_needs(capsys, arguments, message):
@@ -199,3 +205,4 @@ def test_predict_says_what_a_server_needs(capsys, arguments, message):
     out, err = capsys.readouterr()
     assert (code, out) == (1, "")
     assert message in err
+    assert len(err.splitlines()) == 1
