@@ -75,15 +75,19 @@ def text_batches(
         )
 
 
-def refuse_one_string(texts: Sequence[str]) -> None:
+def refuse_one_string(texts: Sequence[str], argument: str = "texts") -> None:
     """A string is a sequence of strings, but never the one that was meant.
+
+    Args:
+        texts: what was given.
+        argument: as what.
 
     Raises:
         ValueError: `texts` is one string instead of several.
     """
     if isinstance(texts, str):
         raise ValueError(
-            "`texts` must be a sequence of strings. "
+            f"`{argument}` must be a sequence of strings. "
             f"Received one string: {texts[:40]!r}"
         )
 

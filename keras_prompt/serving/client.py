@@ -122,8 +122,10 @@ class Client:
             float32 (B, L), summed over tokens.
 
         Raises:
-            ValueError: as `generate`, like the others; or no labels.
+            ValueError: as `generate`, like the others; or no labels, or one
+                string instead of several.
         """
+        refuse_one_string(labels, "labels")
         if not labels:
             raise ValueError("`labels` must hold at least one label.")
         if not texts:

@@ -214,3 +214,5 @@ def test_wrong_arguments_are_refused_before_a_request(served):
             client.generate("a film", "films")
         with pytest.raises(ValueError, match="at least one label"):
             client.rank(TEXTS, "films", [])
+        with pytest.raises(ValueError, match="`labels` must be a sequence"):
+            client.rank(TEXTS, "films", "True")
