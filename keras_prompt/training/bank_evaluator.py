@@ -67,6 +67,22 @@ def evaluate_tasks(
     return found
 
 
+def check_names(names: Sequence[str]) -> None:
+    """Whether tasks of these names can be told apart in Keras' logs.
+
+    Raises:
+        ValueError: one is called "score", as what is found of all of them; or
+            begins with another and a colon, as what is found of that one.
+    """
+    for name in names:
+        if name == "score" or any(name.startswith(f"{n}:") for n in names):
+            raise ValueError(
+                "No task's name may be 'score', or another's with ':' and more "
+                "behind it, as logs and history.csv call other things so. "
+                f"Received: {name!r} among {list(names)}"
+            )
+
+
 class BankEvaluator(Evaluator):
     """Evaluates every task and leaves their best prompts in `model.best`.
 
@@ -74,7 +90,21 @@ class BankEvaluator(Evaluator):
     model's bank has prompts. Keras' logs get each task's score as
     `val_<task>`, the mean of the scores as `val_score`, and all else that is
     found as `val_<task>:<metric>` and so on.
+
+    Args:
+        tasks: the tasks, of the names in the model's bank.
+        split: of every task, "validation" in the paper.
+        options: as `Evaluator`.
+
+    Raises:
+        ValueError: as `Evaluator`, or as `check_names`.
     """
+
+    def __init__(
+        self, tasks: Sequence[Task], split: str = "validation", **options: Any
+    ) -> None:
+        check_names([task.name for task in tasks])
+        super().__init__(tasks, split, **options)
 
     def answer(self, **options: Any) -> dict[str, Evaluation]:
         return evaluate_tasks(self.model, self.tasks, self.examples, **options)

@@ -179,8 +179,11 @@ class PromptCheckpoint(keras.callbacks.Callback):
         """Saves between two steps, unless an epoch's end is under way.
 
         What is found out at an epoch's end belongs to its last step: saved
-        before it, a resumed run would never find it out.
+        before it, a resumed run would never find it out. Before `fit` has
+        given the callback its model, there is nothing to save.
         """
+        if self.model is None:
+            return
         step = int(self.model.optimizer.iterations.numpy())
         if self._position is not None and not self._ends_epoch(step):
             self.save()

@@ -177,19 +177,16 @@ class TuneConfig:
             return initial_prompts.from_file(path)
         return lookup("initial prompt", name, INITIAL_PROMPTS)(labels)
 
-    def claim_output(self) -> Path:
-        """Makes the output folder and leaves these settings in it.
+    def check_output(self) -> Path:
+        """The output folder, which may be absent, if this run may have it.
 
         Raises:
             ValueError: the folder belongs to a run with other settings.
-            OSError: it cannot be written.
         """
         folder = Path(self.output)
         path = folder / "config.json"
-        # As it comes back from the file, tuples as lists.
-        mine = json.loads(json.dumps(dataclasses.asdict(self)))
         if path.is_file():
-            theirs = _read(path)
+            mine, theirs = self._as_stored(), _read(path)
             for field in sorted(mine.keys() - _MAY_CHANGE):
                 if theirs.get(field) != mine[field]:
                     raise ValueError(
@@ -198,8 +195,23 @@ class TuneConfig:
                         f"{field}={mine[field]!r}. Choose another output "
                         "folder, or the same settings."
                     )
-        write_file(path, json.dumps(mine, indent=2) + "\n")
         return folder
+
+    def claim_output(self) -> Path:
+        """Makes the output folder and leaves these settings in it.
+
+        Raises:
+            ValueError: as `check_output`.
+            OSError: it cannot be written.
+        """
+        folder = self.check_output()
+        text = json.dumps(self._as_stored(), indent=2) + "\n"
+        write_file(folder / "config.json", text)
+        return folder
+
+    def _as_stored(self) -> dict[str, Any]:
+        """The settings as they come back from the file, tuples as lists."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
 
     @classmethod
     def of_run(cls, folder: str | Path) -> "TuneConfig":

@@ -18,6 +18,7 @@ from keras_prompt.training.recipe import (
 )
 from keras_prompt.training.tune_result import (
     TuneResult,
+    check_destinations,
     finish_task,
     write_result,
 )
@@ -36,7 +37,8 @@ def tune(config: TuneConfig, *, verbose: bool = True) -> TuneResult:
         verbose: whether to print a line an evaluation and a progress bar.
 
     Raises:
-        ValueError: a setting is wrong, or the folder holds another run.
+        ValueError: a setting is wrong, or the folder holds another run, or
+            something else where the prompt or the model has to go.
         FileNotFoundError: the data, the model or the initial prompt is
             absent.
         KeyboardInterrupt: after saving a checkpoint.
@@ -46,6 +48,9 @@ def tune(config: TuneConfig, *, verbose: bool = True) -> TuneResult:
             "`task` must be one task's name; `tune_bank` takes several. "
             f"Received: task={config.task!r}"
         )
+    folder = Path(config.output)
+    outcome = folder / config.method
+    check_destinations(config, [outcome])
     task = tasks.get(config.task, data_dir=config.data_dir)
     model = _model(config, task)
     compile_model(config, model)
@@ -54,12 +59,11 @@ def tune(config: TuneConfig, *, verbose: bool = True) -> TuneResult:
         task, verbose=verbose, **evaluation_options(config)
     )
     history = fit(config, model, train, evaluator, verbose=verbose)
-    folder = Path(config.output)
     best = model.best
     assert best is not None  # every epoch ends in an evaluation
     result = finish_task(
         model,
-        folder / config.method,
+        outcome,
         task,
         evaluator.examples[task.name],
         history.evaluation(best.step),

@@ -12,7 +12,7 @@ from keras_prompt.layers.prompt_bank import PromptBank
 from keras_prompt.models.prompt_bank_t5 import PromptBankT5
 from keras_prompt.tasks.mixture import make_mixture_dataset
 from keras_prompt.tasks.task import Task
-from keras_prompt.training.bank_evaluator import BankEvaluator
+from keras_prompt.training.bank_evaluator import BankEvaluator, check_names
 from keras_prompt.training.config import TuneConfig
 from keras_prompt.training.recipe import (
     compile_model,
@@ -22,6 +22,7 @@ from keras_prompt.training.recipe import (
 )
 from keras_prompt.training.tune_result import (
     BankResult,
+    check_destinations,
     finish_task,
     write_result,
 )
@@ -43,7 +44,8 @@ def tune_bank(config: TuneConfig, *, verbose: bool = True) -> BankResult:
             bar.
 
     Raises:
-        ValueError: as `tune`; or a task's name can be no served prompt's.
+        ValueError: as `tune`; or a task's name can be no served prompt's, or
+            no column's of history.csv.
         FileNotFoundError: as `tune`.
         KeyboardInterrupt: after saving a checkpoint.
     """
@@ -52,8 +54,10 @@ def tune_bank(config: TuneConfig, *, verbose: bool = True) -> BankResult:
             "`task` must be several tasks' names; `tune` takes one. "
             f"Received: task={config.task!r}"
         )
+    check_names(config.task)
     root = Path(config.output) / "prompts"
     folders = _folders(config.task)
+    check_destinations(config, [root / name for name in folders.values()])
     chosen = [tasks.get(name, data_dir=config.data_dir) for name in folders]
     model = _model(config, chosen)
     compile_model(config, model)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from keras_prompt.atomic_files import write_file
@@ -10,7 +10,9 @@ from keras_prompt.export.prompt import export_prompt, folder_bytes
 from keras_prompt.models.checkpoints import hugging_face
 from keras_prompt.models.plain_t5 import PlainT5
 from keras_prompt.models.prompted_t5 import PromptedT5
+from keras_prompt.prompt_files import check_place
 from keras_prompt.tasks.task import Example, Task
+from keras_prompt.training.config import TuneConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +63,38 @@ class BankResult:
     tasks: dict[str, TuneResult]
 
 
+def check_destinations(config: TuneConfig, folders: Iterable[Path]) -> None:
+    """Refuses, before any step is taken, what `finish_task` could not write.
+
+    Args:
+        config: the run.
+        folders: for `finish_task` to make, one a task.
+
+    Raises:
+        ValueError: the run's folder holds a run with other settings; or one of
+            `folders` holds something else than a prompt or, in model tuning,
+            a model; or a file is where a folder has to be.
+    """
+    config.check_output()
+    for folder in folders:
+        above = next(path for path in folder.parents if path.exists())
+        if not above.is_dir():
+            raise ValueError(
+                f"{above} is a file; {folder} cannot be made. Choose another "
+                "output folder."
+            )
+        if config.method == "prompt":
+            check_place(folder.resolve())
+        elif folder.exists() and not (
+            folder.is_dir()
+            and (hugging_face.recognizes(folder) or not any(folder.iterdir()))
+        ):
+            raise ValueError(
+                f"{folder} exists and holds no model. Choose another output "
+                "folder."
+            )
+
+
 def finish_task(
     model: PromptedT5,
     folder: Path,
@@ -78,6 +112,13 @@ def finish_task(
         examples: rows that it was evaluated on.
         found: what `History.evaluation` has of the best one's step.
         seed: of the run.
+
+    Returns:
+        What it came to, of the best prompt or model.
+
+    Raises:
+        ValueError: the folder holds something else than a prompt.
+        OSError: it cannot be written; nothing is left behind.
     """
     best = model.best_prompts[next(iter(model.weights_of(task.name)))]
     others = ("score", "majority", "illegal_share")

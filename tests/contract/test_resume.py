@@ -12,7 +12,6 @@ import pytest
 import safetensors.numpy
 
 from keras_prompt.export.prompt import read_prompt
-from keras_prompt.models.checkpoints import hugging_face
 
 # A whole run: 30 steps on 40 rows, evaluated every 10, saved every 2.
 _PROGRAM = textwrap.dedent(
@@ -30,18 +29,6 @@ def vocabulary(tmp_path_factory, tiny_tokenizer):
     path = tmp_path_factory.mktemp("vocabulary") / "spiece.model"
     tiny_tokenizer.save(path)
     return path
-
-
-@pytest.fixture
-def preset(tiny_model, tmp_path):
-    backbone = tiny_model.backbone
-    hugging_face.write(
-        tmp_path / "tiny",
-        backbone.config,
-        lambda name: backbone.weight(name).numpy(),
-        tiny_model.tokenizer.model_proto,
-    )
-    return tmp_path / "tiny"
 
 
 def start(folder, model, run):

@@ -171,6 +171,47 @@ def test_another_config_in_the_same_folder_is_refused(config):
     other = dataclasses.replace(config, learning_rate=0.1)
     with pytest.raises(ValueError, match=r"learning_rate=0\.3.*=0\.1"):
         tune(other, verbose=False)
+    # Before the model is read, which is not there.
+    absent = dataclasses.replace(config, preset="absent/folder")
+    with pytest.raises(ValueError, match="holds a run with preset="):
+        tune(absent, verbose=False)
+
+
+@pytest.mark.parametrize("method", ["prompt", "model"])
+@pytest.mark.parametrize("file", ["run", "run/{method}", "run/{method}/notes"])
+def test_a_place_that_is_taken_is_refused_before_the_model_is_read(
+    config, tmp_path, method, file
+):
+    taken = tmp_path / file.format(method=method)
+    taken.parent.mkdir(parents=True, exist_ok=True)
+    taken.write_text("mine")
+    config = dataclasses.replace(
+        config, method=method, learning_rate=None, preset="absent/folder"
+    )
+    with pytest.raises(ValueError, match="Choose another"):
+        tune(config, verbose=False)
+    assert taken.read_text() == "mine"
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+@pytest.mark.parametrize("steps", [0, 3])
+def test_an_interrupt_before_fit_has_begun_loses_nothing(
+    config, tmp_path, monkeypatch, steps
+):
+    def interrupt(self, *_):
+        raise KeyboardInterrupt
+
+    path = tmp_path / "run" / "checkpoint.safetensors"
+    if steps:
+        tune(dataclasses.replace(config, steps=steps), verbose=False)
+    before = path.read_bytes() if steps else None
+    with monkeypatch.context() as patch:
+        # The first callback gets its model; the checkpoint is a later one.
+        patch.setattr(TaskEvaluator, "set_model", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            tune(config, verbose=False)
+    assert (path.read_bytes() if path.exists() else None) == before
+    assert tune(config, verbose=False).steps == 6
 
 
 @pytest.mark.parametrize(

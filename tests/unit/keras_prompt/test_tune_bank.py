@@ -15,7 +15,6 @@ from keras_prompt.cli import main as cli
 from keras_prompt.export.prompt import read_prompt
 from keras_prompt.export.request_prompts import read_row_prompts
 from keras_prompt.layers.prompt_bank import PromptBank
-from keras_prompt.models.checkpoints import hugging_face
 from keras_prompt.training.bank_evaluator import BankEvaluator
 from keras_prompt.training.checkpoint import PromptCheckpoint
 from keras_prompt.training.config import TuneConfig
@@ -25,14 +24,7 @@ from keras_prompt.training.tune_bank import tune_bank
 
 NAMES = ("set/films", "set/dogs+big")
 FOLDERS = ("set.films", "set.dogs.big")
-
-
-@pytest.fixture(autouse=True)
-def _keep_stderr(monkeypatch):
-    """The quiet import would turn pytest's own streams away."""
-    monkeypatch.setattr(
-        "keras_prompt.cli.quiet.import_tensorflow", lambda: None
-    )
+pytestmark = pytest.mark.usefixtures("keep_stderr")
 
 
 @pytest.fixture(autouse=True)
@@ -53,19 +45,6 @@ def _tasks(monkeypatch):
         ]
         source = tasks.RowsSource({"train": rows, "validation": rows[:5]})
         tasks.register(tasks.Task(name, source, labels=labels))
-
-
-@pytest.fixture
-def preset(tiny_model, tmp_path):
-    folder = tmp_path / "tiny"
-    backbone = tiny_model.backbone
-    hugging_face.write(
-        folder,
-        backbone.config,
-        lambda name: backbone.weight(name).numpy(),
-        tiny_model.tokenizer.model_proto,
-    )
-    return str(folder)
 
 
 @pytest.fixture
@@ -295,3 +274,30 @@ def test_one_task_and_several_are_told_apart(config):
     with pytest.raises(ValueError, match="a name of its own to be served by"):
         tune_bank(alike, verbose=False)
     assert not Path(config.output).exists()
+
+
+@pytest.mark.parametrize(
+    "names", [("score", "set/films"), ("set/films", "set/films:dull")]
+)
+def test_names_that_logs_have_for_other_things_are_refused(config, names):
+    """Before they are looked for: none of them is a task."""
+    with pytest.raises(ValueError, match="No task's name may be 'score'"):
+        tune_bank(dataclasses.replace(config, task=names), verbose=False)
+    one = tasks.get(NAMES[0])
+    with pytest.raises(ValueError, match="No task's name may be 'score'"):
+        BankEvaluator([dataclasses.replace(one, name=name) for name in names])
+    assert not Path(config.output).exists()
+
+
+@pytest.mark.parametrize("place", [f"prompts/{FOLDERS[1]}/notes", "prompts"])
+def test_a_place_that_is_taken_is_refused_before_the_model_is_read(
+    config, place
+):
+    taken = Path(config.output) / place
+    taken.parent.mkdir(parents=True)
+    taken.write_text("mine")
+    config = dataclasses.replace(config, preset="absent/folder")
+    with pytest.raises(ValueError, match=r"/prompts.*Choose another"):
+        tune_bank(config, verbose=False)
+    assert taken.read_text() == "mine"
+    assert not (Path(config.output) / "config.json").exists()
