@@ -3,7 +3,8 @@
     python benchmarks/paper/paper.py --data ../shared/data --output runs/paper
 
 Every cell is one run with a folder of its own; one that is finished is not
-run again, one that was stopped goes on. So the same command, given as often
+run again, one that was stopped goes on, one that was run with other settings
+or another model is refused. So the same command, given as often
 as need be, ends with all of it; the report is written after every cell.
 """
 
@@ -11,7 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from keras_prompt.cli.quiet import import_tensorflow
+from keras_prompt.cli import quiet
 
 _HERE = Path(__file__).parent
 
@@ -21,7 +22,8 @@ def main(arguments: list[str] | None = None) -> None:
 
     Raises:
         FileNotFoundError: the grid, data or a model is absent.
-        ValueError: the grid or a setting in it is wrong.
+        ValueError: the grid or a setting in it is wrong, or a cell was run
+            with other settings or another model than it would be now.
         KeyboardInterrupt: the same command goes on from here.
     """
     options = _options(arguments)
@@ -36,12 +38,16 @@ def main(arguments: list[str] | None = None) -> None:
         lookup("figure", name, grid.figures)
     for name in names:
         lookup("task of the grid", name, grid.tasks)
-    import_tensorflow()
+    quiet.import_tensorflow()
+    from paper_models import prepare_models
+    from paper_place import Place, result_of
     from paper_report import write_report
-    from paper_runs import Place, prepare_models, prepare_tasks, result_of, run
+    from paper_runs import prepare_tasks, run
+    from paper_settings import refuse_stale
 
     place = Place(options.output, options.data, options.models)
     cells = grid.all_cells(figures, names)
+    refuse_stale(grid, cells, place)
     left = [cell for cell in cells if result_of(cell, place) is None]
     print(f"{len(cells):,} cells, {len(left):,} of them to run")
     if options.report:

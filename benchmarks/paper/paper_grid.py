@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_prompt.registry import lookup
+
 METHODS = ("prompt", "model", "zero-shot")
 RANDOM = "random"
 
@@ -48,7 +50,11 @@ class Cell:
 
     @property
     def folder(self) -> Path:
-        """Where its run lies: every setting has a place in the name.
+        """Where its run lies: what figures set has a place in the name.
+
+        What it is run with besides, `tune`, `methods`, a task's own and the
+        model's weights, has none: `refuse_stale` compares that. Nothing
+        compares a task's data.
 
         >>> Cell("glue/sst2", "nano", 100, "prompt", 20, "x", True, 1).folder
         PosixPath('glue_sst2+sentinel/nano-100/prompt-20-x/1')
@@ -154,6 +160,8 @@ def read_grid(path: Path) -> Grid:
         }
         grid = Grid(**({"methods": {}} | raw), figures=figures)
         cells = grid.all_cells(list(figures), list(grid.tasks))
+        for method in grid.methods:
+            lookup("method", method, dict.fromkeys(METHODS))
         for cell in cells:
             models = grid.models[cell.size]
             if cell.adaptation != RANDOM:

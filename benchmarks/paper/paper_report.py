@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from paper_grid import Cell, Grid
-from paper_runs import Place, result_of
+from paper_place import Place, result_of
 
 from keras_prompt.atomic_files import write_file
 

@@ -1,9 +1,10 @@
 """Saves all a tuning run needs to go on, and nothing that is frozen."""
 
+import contextlib
 import dataclasses
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,22 @@ class _State:
     epochs: int
     run: dict[str, Any]
     best: dict[str, tuple[float, int]]
+
+
+def base_of(directory: str | Path) -> str | None:
+    """The fingerprint of a saved run's model before any training.
+
+    Returns:
+        None if nothing is saved there.
+
+    Raises:
+        ValueError: the file is no complete checkpoint.
+    """
+    path = Path(directory) / _FILE
+    if not path.is_file():
+        return None
+    with _opened(path) as (state, _):
+        return state.base
 
 
 class PromptCheckpoint(keras.callbacks.Callback):
@@ -117,20 +134,8 @@ class PromptCheckpoint(keras.callbacks.Callback):
         if not self.path.is_file():
             return 0
         variables = _variables(model)
-        try:
-            with safetensors.safe_open(self.path, "numpy") as file:
-                state = _State(**json.loads((file.metadata() or {})["state"]))
-                stored = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except (
-            safetensors.SafetensorError,
-            LookupError,
-            TypeError,
-            ValueError,
-        ) as error:
-            raise ValueError(
-                f"{self.path} is not a complete checkpoint ({error}). "
-                "Remove it to start again."
-            ) from error
+        with _opened(self.path) as (state, file):
+            stored = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         best = {name: stored.pop(f"{_BEST}{name}", None) for name in state.best}
         shapes = {name: v.numpy().shape for name, v in variables.items()}
         found = {n: tuple(s) for n, s in state.shapes.items()}
@@ -216,6 +221,24 @@ class PromptCheckpoint(keras.callbacks.Callback):
                     f"this one has {name}={mine!r}. Choose another directory, "
                     "or the same settings."
                 )
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[_State, Any]]:
+    """A checkpoint to read arrays from; the error says if it is damaged."""
+    try:
+        with safetensors.safe_open(path, "numpy") as file:
+            yield _State(**json.loads((file.metadata() or {})["state"])), file
+    except (
+        safetensors.SafetensorError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise ValueError(
+            f"{path} is not a complete checkpoint ({error}). "
+            "Remove it to start again."
+        ) from error
 
 
 def _run_settings(

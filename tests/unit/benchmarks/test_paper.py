@@ -1,7 +1,9 @@
 """The grid of the paper's figures: what it runs, skips and reports."""
 
 import csv
+import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -52,12 +54,7 @@ title = "Never trained"
 x = { prompt_length = [2] }
 lines."random weights" = { adaptation = "random" }
 """
-
-
-@pytest.fixture(autouse=True)
-def _keep_stderr(monkeypatch):
-    """The quiet import would turn pytest's own streams away."""
-    monkeypatch.setattr(paper, "import_tensorflow", lambda: None)
+pytestmark = pytest.mark.usefixtures("keep_stderr")
 
 
 @pytest.fixture
@@ -183,6 +180,92 @@ def test_a_figure_is_drawn_of_what_has_finished(arguments, tmp_path):
     assert image.startswith(b"\x89PNG")
 
 
+def refuse(arguments, message):
+    """In one line, and before anything is run or written."""
+    out = Path(arguments[-1])
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    for more in ([], ["--report"]):
+        with pytest.raises(ValueError, match=message) as caught:
+            paper.main([*arguments, *more])
+        assert len(str(caught.value).splitlines()) == 1
+    after = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    assert after == before
+
+
+def test_cells_of_other_settings_are_refused(arguments, tmp_path):
+    grid, out = tmp_path / "grid.toml", tmp_path / "out" / "films/tiny-100"
+    paper.main(arguments)
+    prompt = out / "prompt-2-class_labels" / "0"
+    grid.write_text(GRID.replace("steps = 2", "steps = 3"))
+    refuse(
+        arguments,
+        f"{prompt} was run with steps 2; it would now be run with 3. Remove "
+        f"{prompt}, and 1 more like it, or take another --output",
+    )
+    grid.write_text(GRID + "[methods.prompt]\nlearning_rate = 0.125\n")
+    refuse(arguments, r"with learning_rate 0\.3; .* with 0\.125\. Remove")
+    grid.write_text(GRID + "[methods.zero-shot]\nsplit = 'train'\n")
+    refuse(arguments, rf"with split 'validation'; .*{out / 'zero-shot' / '0'},")
+    grid.write_text(GRID.replace("{ input_length = 12 }", "{}"))
+    refuse(arguments, f"{prompt} was run with input_length 12; .* with 16")
+    config = out / "zero-shot" / "0" / "config.json"
+    kept = config.rename(tmp_path / "kept")
+    grid.write_text(GRID)
+    refuse(arguments, "zero-shot/0 does not say what it was run with. Remove")
+    kept.rename(config)
+    # Left out is not the same as unchanged.
+    grid.write_text(
+        GRID.replace("input_length = 16", "")
+        .replace('lines."prompt tuning" = {}\n', "")
+        .replace("{ input_length = 12 }", "{}")
+    )
+    refuse(arguments, "zero-shot/0 was run with input_length 12; .* with None")
+
+
+def test_cells_of_other_weights_are_refused(
+    arguments, tmp_path, tiny_model, write_preset
+):
+    (tmp_path / "grid.toml").write_text(
+        GRID + 'lines."model" = { method = "model" }\n'
+    )
+    paper.main(arguments)
+    models = tmp_path / "models"
+    models.rename(tmp_path / "moved")
+    paper.main([*arguments, "--report"])  # there is nothing to compare with
+    moved = [*arguments[:3], str(tmp_path / "moved"), *arguments[4:]]
+    paper.main(moved)  # where it lies is not what it is
+    weight = tiny_model.backbone.weight("shared/embedding")
+    weight.assign(weight * 2)
+    write_preset(tiny_model, models / "tiny")
+    refuse(arguments, "with the model's fingerprint .*, and 4 more like it")
+
+
+def test_a_random_model_of_other_sizes_is_refused(arguments, tmp_path):
+    (tmp_path / "grid.toml").write_text(GRID + RANDOM)
+    arguments = [*arguments[:4], "random", *arguments[4:]]
+    paper.main(arguments)
+    config = tmp_path / "models" / "tiny" / "config.json"
+    checkpoint = hugging_face.read(config.parent)
+    hugging_face.write(
+        config.parent,
+        dataclasses.replace(checkpoint.config, num_encoder_layers=1),
+        checkpoint.weights,
+        checkpoint.vocabulary,
+    )
+    refuse(arguments, "with the model's fingerprint .*, and 1 more like it")
+    shutil.rmtree(tmp_path / "out" / "films")
+    random = tmp_path / "out" / "models" / "tiny-random"
+    with pytest.raises(ValueError, match=rf"other sizes.*Remove {random}"):
+        paper.main(arguments)
+
+
+def test_a_cell_that_was_begun_otherwise_is_refused_first(arguments, tmp_path):
+    begun = tmp_path / "out/films/tiny-100/prompt-2-class_labels/1"
+    begun.mkdir(parents=True)
+    (begun / "config.json").write_text("{}")
+    refuse(arguments, f"{begun} holds a run with")
+
+
 def test_a_report_alone_runs_nothing(arguments, tmp_path, capsys):
     paper.main([*arguments, "--report"])
     assert rows_of(tmp_path / "out" / "results.csv") == []
@@ -196,6 +279,8 @@ def test_a_report_alone_runs_nothing(arguments, tmp_path, capsys):
         ('method = "zero-shot"', 'method = "none"', "`method` must be one of"),
         ('initial_prompt = "class_labels"\n', "", "initial_prompt"),
         ("seeds = [0, 1]", "seeds = [", "is no grid"),
+        ("[models.", "[methods.promt]\n[models.", "Did you mean 'prompt'"),
+        ("batch_size = 4", "batch_sise = 4", "Did you mean 'batch_size'"),
     ],
 )
 def test_a_grid_that_cannot_be_run_is_refused(
