@@ -29,9 +29,8 @@ _ACTIVATION_BYTES = {
     "mixed_bfloat16": 2,
     "int8": 4,
 }
-# Of the tanh form: gate, half of it, tanh, one more than it, GELU, and what
-# GELU multiplies.
-_GATED_GELU_TENSORS = 6
+# Gate, the share of it that passes, and what GELU multiplies.
+_GATED_GELU_TENSORS = 3
 # Logits, their probabilities, the gradient, and the z-loss's.
 _LOSS_TENSORS = 4
 
@@ -149,8 +148,9 @@ def activation_bytes(
 
     def attention(queries: int, memory: int) -> int:
         kept = size * rows * projected * (queries + 2 * memory)
-        if not rematerialize:
+        if not rematerialize:  # and what the weights mixed
             kept += attention_weights(queries, memory)
+            kept += size * rows * projected * queries
         return norm(queries) + kept
 
     def feed_forward(length: int) -> int:
@@ -172,7 +172,7 @@ def activation_bytes(
     # While one layer's gradient is made: what it recomputes and produces.
     working = max(
         3 * attention_weights(source, source),
-        size * rows * source * inner * inner_tensors,
+        2 * size * rows * source * inner * inner_tensors,
     )
     logits = 4 * batch.rows * target * config.vocab_size * _LOSS_TENSORS
     return kept + working + logits

@@ -81,7 +81,8 @@ def flipping(served, pause):
 def test_replacing_a_prompt_under_load_fails_no_request(served, signatures):
     """Each answer is that of one prompt or of the other, by a flipped link.
 
-    At this pace some readings find files of both prompts.
+    At this pace some readings find files of both prompts; at ten times the
+    pace one of them was seen to find so in each of its attempts.
     """
     texts = ["the film is a delight", "dull"]
     expected = []
@@ -91,7 +92,7 @@ def test_replacing_a_prompt_under_load_fails_no_request(served, signatures):
     inputs = scored(served) | request(served, texts, ["flipped"] * 2)
     inputs = {name: value[:2] for name, value in inputs.items()}
     seen = set()
-    with flipping(served, pause=1e-4):
+    with flipping(served, pause=1e-3):
         for _ in until(2, 60, lambda: seen == {0, 1}):
             found = call(signatures, "score", inputs)
             assert found["status"].tolist() == [b"ok", b"ok"]
