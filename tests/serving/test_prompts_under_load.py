@@ -172,7 +172,7 @@ def test_a_prompt_of_another_base_is_never_ok_while_a_link_is_flipped(served):
     read = reader(served)
     seen = set()
     # A reading takes less than one: no two flips fall into it.
-    with flipping(served, pause=5e-3):
+    with flipping(served, pause=1e-2):
         for _ in until(3, 60, lambda: seen >= {b"ok", FOREIGN}):
             vectors, status = read("flipped")
             seen.add(status)
