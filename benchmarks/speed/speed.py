@@ -206,4 +206,10 @@ def _options() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("speed: stopped", file=sys.stderr)
+        sys.exit(130)  # the shell's convention: 128 + SIGINT
+    except (ValueError, OSError, RuntimeError) as error:
+        sys.exit(f"speed: error: {error}")
