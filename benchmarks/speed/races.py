@@ -25,7 +25,6 @@ class Measured(NamedTuple):
     """What a call took and gave."""
 
     seconds: float
-    processor_seconds: float
     result: Any
 
 
@@ -98,9 +97,7 @@ def _serve(connection: Connection, name: str, work: Work) -> None:
 def _measure(contender: Any, method: str, arguments: Sequence[Any]) -> Measured:
     if method == "peak_bytes":
         usage = resource.getrusage(resource.RUSAGE_SELF)
-        return Measured(0.0, 0.0, usage.ru_maxrss * 1024)  # it is in KiB
-    wall, processor = time.perf_counter(), time.process_time()
+        return Measured(0.0, usage.ru_maxrss * 1024)  # it is in KiB
+    start = time.perf_counter()
     result = getattr(contender, method)(*arguments)
-    return Measured(
-        time.perf_counter() - wall, time.process_time() - processor, result
-    )
+    return Measured(time.perf_counter() - start, result)

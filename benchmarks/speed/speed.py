@@ -77,7 +77,6 @@ def _starts(work: Work, contenders: list[str]) -> dict[str, Any]:
         "import_tensorflow": time.perf_counter() - begin,
         "start": {},
         "peak_bytes": {},
-        "first_loss": {},
         "operations": step_operations(work),
     }
     for name in contenders:

@@ -10,12 +10,12 @@ from typing import Any
 
 import keras
 import numpy as np
-import safetensors
 import safetensors.numpy
 
 from keras_prompt.atomic_files import write_file
 from keras_prompt.models.data_position import Position
 from keras_prompt.models.prompted_t5 import BestPrompt, PromptedT5
+from keras_prompt.training.open_checkpoint import open_checkpoint
 
 _FILE = "checkpoint.safetensors"
 _BEST = "best_"  # before a prompt's name
@@ -226,19 +226,8 @@ class PromptCheckpoint(keras.callbacks.Callback):
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[tuple[_State, Any]]:
     """A checkpoint to read arrays from; the error says if it is damaged."""
-    try:
-        with safetensors.safe_open(path, "numpy") as file:
-            yield _State(**json.loads((file.metadata() or {})["state"])), file
-    except (
-        safetensors.SafetensorError,
-        LookupError,
-        TypeError,
-        ValueError,
-    ) as error:
-        raise ValueError(
-            f"{path} is not a complete checkpoint ({error}). "
-            "Remove it to start again."
-        ) from error
+    with open_checkpoint(path) as (state, file):
+        yield _State(**state), file
 
 
 def _run_settings(

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import safetensors
 import safetensors.numpy
 
 from keras_prompt.atomic_files import write_file
 from keras_prompt.models.language_model import T5LanguageModel
+from keras_prompt.training.open_checkpoint import open_checkpoint
 from keras_prompt.types import FloatArray
 
 _RATE = "optimizer/learning_rate"
@@ -42,24 +42,13 @@ def restore_checkpoint(path: Path, model: T5LanguageModel) -> int:
         return 0
     model.optimizer.build(model.trainable_variables)
     variables = _variables(model)
-    try:
-        with safetensors.safe_open(path, "numpy") as file:
-            epoch = json.loads((file.metadata() or {})["state"])["epoch"]
-            stored: dict[str, FloatArray] = {
-                name: file.get_tensor(name)
-                for name in file.keys()  # noqa: SIM118
-                if name != _RATE
-            }
-    except (
-        safetensors.SafetensorError,
-        LookupError,
-        TypeError,
-        ValueError,
-    ) as error:
-        raise ValueError(
-            f"{path} is not a complete checkpoint ({error}). "
-            "Remove it to start again."
-        ) from error
+    with open_checkpoint(path) as (state, file):
+        epoch = state["epoch"]
+        stored: dict[str, FloatArray] = {
+            name: file.get_tensor(name)
+            for name in file.keys()  # noqa: SIM118
+            if name != _RATE
+        }
     shapes = {name: tuple(v.shape) or (1,) for name, v in variables.items()}
     if {name: array.shape for name, array in stored.items()} != shapes:
         raise ValueError(
