@@ -14,6 +14,7 @@ from keras_prompt.training.evaluation import (
     Evaluation,
     check_evaluation,
     judge,
+    similar_lengths,
 )
 
 
@@ -72,27 +73,24 @@ def evaluate_ensemble(
     """
     check_evaluation(answer_by, task, examples)
     bank = ensemble.model.bank
-    answers: list[list[str]] = []  # B lists of K
-    likeliest: list[str] = []
+    answers: list[list[str]] = [[]] * len(examples)  # B lists of K
+    likeliest: list[str] = [""] * len(examples)
     size = max(1, batch_size // len(bank.names))
-    for start in range(0, len(examples), size):
-        texts = [row["inputs"] for row in examples[start : start + size]]
+    for rows, texts in similar_lengths(examples, size):
         if answer_by == "generate":
             written = ensemble.generate_each(
                 texts, target_length, batch_size, input_length=input_length
             )
-            answers += [[task.read(one) for one in row] for row in written]
+            for row, outputs in zip(rows, written, strict=True):
+                answers[row] = [task.read(output) for output in outputs]
         else:
             scores = ensemble.rank_each(
                 texts, task.label_words, batch_size, input_length
             )
-            answers += [
-                [task.labels[choice] for choice in row]
-                for row in scores.argmax(axis=2)
-            ]
-            summed = scores.sum(axis=1).argmax(axis=1)
-            likeliest += [task.labels[choice] for choice in summed]
-        progress(len(texts))
+            for row, own in zip(rows, scores, strict=True):  # (K, L)
+                answers[row] = [task.labels[best] for best in own.argmax(1)]
+                likeliest[row] = task.labels[own.sum(axis=0).argmax()]
+        progress(len(rows))
     prompts = {name: weight.numpy() for name, weight in bank.prompts.items()}
     together = np.concatenate(list(prompts.values()))
     voted = [majority(row) for row in answers]
@@ -103,6 +101,6 @@ def evaluate_ensemble(
         },
         vote=judge(task, examples, voted, together),
         likelihood=judge(task, examples, likeliest, together)
-        if likeliest
+        if answer_by == "rank"
         else None,
     )

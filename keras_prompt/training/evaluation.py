@@ -1,7 +1,7 @@
 """Scores a model's outputs on a task, as the paper does."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -86,15 +86,7 @@ def evaluate_examples(
     """
     check_evaluation(answer_by, task, examples)
     outputs = [""] * len(examples)
-    # Texts of similar length together, as the model would put them if it had
-    # them all at once: it has a batch at a time, for `progress`.
-    by_length = sorted(
-        range(len(examples)), key=lambda row: len(examples[row]["inputs"])
-    )
-    for start in range(0, len(examples), batch_size):
-        rows = by_length[start : start + batch_size]
-        batch = [examples[row] for row in rows]
-        texts = [example["inputs"] for example in batch]
+    for rows, texts in similar_lengths(examples, batch_size):
         if answer_by == "generate":
             written = model.generate(
                 texts, target_length, batch_size, input_length=input_length
@@ -107,10 +99,30 @@ def evaluate_examples(
             found = [task.labels[best] for best in scores.argmax(axis=1)]
         for row, output in zip(rows, found, strict=True):
             outputs[row] = output
-        progress(len(batch))
+        progress(len(rows))
     prompts = list(model.prompt_weights.values())
     prompt = prompts[0].numpy() if prompts else None
     return judge(task, examples, outputs, prompt)
+
+
+def similar_lengths(
+    examples: list[Example], batch_size: int
+) -> Iterator[tuple[list[int], list[str]]]:
+    """Batches of texts of similar length, with the rows that they are.
+
+    A model that had all texts at once would do so itself; it has a batch at a
+    time, so that `progress` can be told.
+
+    Args:
+        examples: rows of `task.examples`.
+        batch_size: rows at a time; the last batch may be smaller.
+    """
+    by_length = sorted(
+        range(len(examples)), key=lambda row: len(examples[row]["inputs"])
+    )
+    for start in range(0, len(examples), batch_size):
+        rows = by_length[start : start + batch_size]
+        yield rows, [examples[row]["inputs"] for row in rows]
 
 
 def judge(
