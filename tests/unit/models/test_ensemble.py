@@ -13,16 +13,17 @@ from keras_prompt.training.ensemble import evaluate_ensemble
 from keras_prompt.training.evaluation import evaluate_examples
 
 TEXTS = ["the film is a delight", "a dull film", "the cast", "a dog", "moon"]
-LABELS = ("positive", "negative")
+# What these random weights choose between, now one and now the other.
+LABELS = ("dog", "true")
 
 
 @pytest.fixture
 def ensemble(tiny_model):
     bank = PromptBank({"one": 3, "two": 2, "three": 3})
     model = PromptBankT5(tiny_model.backbone, tiny_model.tokenizer, bank)
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng(3)
     for weight in bank.prompts.values():
-        weight.assign(2 * rng.normal(size=weight.shape))
+        weight.assign(3 * rng.normal(size=weight.shape))
     return PromptEnsemble(model)
 
 
@@ -103,6 +104,7 @@ def test_evaluation_has_each_prompt_average_best_and_ensemble(
         evaluate_examples(model, task, examples, answer_by=answer_by)
         for model in alone
     ]
+    assert all(len(set(one.outputs)) > 1 for one in each)
     assert [one.outputs for one in found.prompts.values()] == [
         one.outputs for one in each
     ]
