@@ -7,6 +7,7 @@ from keras_prompt.cli.arguments import positive_integer
 
 INPUT_LENGTH = 512
 TARGET_LENGTH = 32
+DTYPE = "float32"
 
 if TYPE_CHECKING:
     from keras_prompt.models.ensemble import PromptEnsemble
@@ -44,8 +45,8 @@ def add_model_arguments(
     add("--preset", help="model name or folder (the prompt's own)")
     add(
         "--dtype",
-        default="float32",
-        help="of the model: float32 (default), bfloat16, mixed_bfloat16, int8",
+        default=DTYPE,
+        help=f"of the model: {DTYPE} (default), bfloat16, mixed_bfloat16, int8",
     )
     add(
         "--answer-by",

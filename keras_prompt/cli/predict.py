@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from keras_prompt.cli.arguments import positive_number
 from keras_prompt.cli.loading import (
+    DTYPE,
     INPUT_LENGTH,
     TARGET_LENGTH,
     add_model_arguments,
@@ -14,6 +15,8 @@ from keras_prompt.cli.loading import (
     prepare,
 )
 from keras_prompt.cli.progress import progress_bar
+
+_TIMEOUT = 30.0  # seconds
 
 Answers = Callable[[Sequence[str]], list[str]]
 
@@ -25,17 +28,21 @@ EXAMPLE = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's own options."""
     add_model_arguments(parser, takes_server=True)
-    # A server has lengths of its own, which these would not change.
-    parser.set_defaults(input_length=None, target_length=None)
+    # None tells what was not given, and so cannot be in vain.
+    parser.set_defaults(dtype=None, input_length=None, target_length=None)
     add = parser.add_argument
     add("--task", help="with --server: the prompt's folder on the server")
     add(
         "--labels",
         nargs="+",
         metavar="WORD",
-        help="with --server and --answer-by rank: the words to rank",
+        help="with --answer-by rank: the words to rank (the prompt's own)",
     )
-    add("--timeout", type=positive_number, default=30, help="seconds (30)")
+    add(
+        "--timeout",
+        type=positive_number,
+        help="with --server: seconds for a request (30)",
+    )
     add("texts", nargs="*", help="inputs; none reads lines of standard input")
     add("--json", action="store_true", help="one JSON object a line")
 
@@ -44,8 +51,8 @@ def run(options: argparse.Namespace) -> None:
     """Prints one output a text, batch by batch.
 
     Raises:
-        ValueError: there are no texts, or no label words to rank, or a length
-            that would change nothing on the server.
+        ValueError: there are no texts, or no label words to rank, or an
+            option that would change nothing.
     """
     texts = options.texts or [line.rstrip("\n") for line in sys.stdin]
     if not texts:
@@ -53,6 +60,8 @@ def run(options: argparse.Namespace) -> None:
             "There is nothing to answer: give texts, or lines on standard "
             "input."
         )
+    if options.labels and options.answer_by != "rank":
+        raise ValueError("--labels goes with --answer-by rank only.")
     if options.server is None:
         answer = _local_answers(options)
     else:
@@ -68,12 +77,16 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _local_answers(options: argparse.Namespace) -> Answers:
+    for option in ("task", "timeout"):
+        if getattr(options, option) is not None:
+            raise ValueError(f"--{option} goes with --server only.")
+    options.dtype = options.dtype or DTYPE
     model, card = load_model(options)
-    labels = card.label_words if card else ()
+    labels = options.labels or (card.label_words if card else ())
     if options.answer_by == "rank" and not labels:
         raise ValueError(
-            "There is no prompt whose card has label words; use --answer-by "
-            "generate."
+            "There is no prompt whose card has label words; give --labels, or "
+            "use --answer-by generate."
         )
     size = options.batch_size
     length = options.input_length or INPUT_LENGTH
@@ -91,11 +104,11 @@ def _local_answers(options: argparse.Namespace) -> Answers:
 def _server_answers(options: argparse.Namespace) -> Answers:
     if options.task is None:
         raise ValueError("--server needs --task: a request names its task.")
-    if options.target_length is not None:
-        raise ValueError(
-            "--server takes no --target-length: the export has one, of "
-            "serve-export --target-length."
-        )
+    for option in ("dtype", "target-length"):
+        if getattr(options, option.replace("-", "_")) is not None:
+            raise ValueError(
+                f"--server takes no --{option}: the export has its own."
+            )
     if options.input_length is not None and options.preset is None:
         raise ValueError(
             "--server takes --input-length only with --preset: without one "
@@ -117,7 +130,7 @@ def _server_answers(options: argparse.Namespace) -> Answers:
     client = Client(
         options.server,
         tokenizer,
-        timeout=options.timeout,
+        timeout=options.timeout or _TIMEOUT,
         input_length=options.input_length or INPUT_LENGTH,
     )
 

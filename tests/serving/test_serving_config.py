@@ -198,11 +198,30 @@ def test_predict_says_what_a_server_without_text_wants(served, capsys):
             ["--task", "x", "--preset", "p", "--target-length", "5"],
             "takes no --target-length",
         ),
+        (["--task", "x", "--dtype", "bfloat16"], "takes no --dtype"),
+        (["--task", "x", "--labels", "a"], "with --answer-by rank only"),
     ],
 )
 def test_predict_says_what_a_server_needs(capsys, arguments, message):
     code = cli.main(["predict", "--server", "host:1", "text", *arguments])
     out, err = capsys.readouterr()
     assert (code, out) == (1, "")
+    assert message in err
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--task", "x"], "--task goes with --server only"),
+        (["--timeout", "5"], "--timeout goes with --server only"),
+        (["--labels", "a", "b"], "with --answer-by rank only"),
+    ],
+)
+def test_predict_refuses_what_only_a_server_takes(capsys, arguments, message):
+    ask = ["predict", "--preset", "t5_1_1_nano_lm", "text", *arguments]
+    assert cli.main(ask) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
     assert message in err
     assert len(err.splitlines()) == 1

@@ -153,6 +153,12 @@ def test_predict_reads_lines_and_refuses_none(
     code, out, _ = run(capsys, *model, "--answer-by", "rank", "--json")
     inputs = [json.loads(line)["input"] for line in out.splitlines()]
     assert (code, inputs) == (0, ["one film", "two films"])
+    own = ("predict", "--preset", preset, "--answer-by", "rank", "a film")
+    code, out, _ = run(capsys, *own, "--labels", "dog", "--json")
+    assert (code, json.loads(out)["output"]) == (0, "dog")
+    code, _, err = run(capsys, *own)
+    assert code == 1
+    assert "give --labels, or use --answer-by generate" in err
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     code, _, err = run(capsys, *model)
     assert code == 1
