@@ -58,7 +58,8 @@ def _gated_gelu(
 
     def gradient(upstream: Tensor) -> tuple[Tensor, Tensor]:
         slope = gate * (_LINEAR + 3 * _CUBIC * tf.square(gate))
-        slope = share * (1 + slope * (1 - share))
+        # The gradient of sigmoid, slope * share * (1 - share), in one pass.
+        slope = share + tf.raw_ops.SigmoidGrad(y=share, dy=slope)
         return upstream * hidden * slope, upstream * gate * share
 
     return gate * share * hidden, gradient
