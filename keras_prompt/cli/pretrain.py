@@ -37,6 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PIECES",
         help="train one on the texts; T5 has 32000 pieces",
     )
+    parser.add_argument(
+        "--embeddings",
+        choices=["random", "cooccurrence"],
+        help="how they start: random (default), or from which pieces stand "
+        "near each other in the texts",
+    )
     add_run_arguments(parser)
     for field, help_line in _SIZES.items():
         option = "--" + field.replace("_", "-")

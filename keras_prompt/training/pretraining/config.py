@@ -41,6 +41,8 @@ class PretrainConfig:
             ids, sentinels included, rounded up to a multiple of 64.
         d_model, d_kv, d_ff, num_heads, num_encoder_layers,
             num_decoder_layers: the sizes of a model without base (`T5Config`).
+        embeddings: how a model without base starts: "random", or
+            "cooccurrence", the texts' `word_vectors` where there is one.
         steps: optimizer steps in all, a multiple of `evaluate_every`.
         evaluate_every: steps between validations, which also checkpoint.
         batch_size: packed rows a step.
@@ -74,6 +76,7 @@ class PretrainConfig:
     num_heads: int = 3
     num_encoder_layers: int = 4
     num_decoder_layers: int = 2
+    embeddings: str = "random"
     steps: int = 10_000
     evaluate_every: int = 250
     batch_size: int = 32
@@ -109,6 +112,11 @@ class PretrainConfig:
             "objective": (
                 is_prefix_lm or self.objective == "span_corruption",
                 "must be 'span_corruption' or 'prefix_lm'",
+            ),
+            "embeddings": (
+                self.embeddings == "random"
+                or (self.embeddings == "cooccurrence" and self.base is None),
+                "must be 'random' or, without a base, 'cooccurrence'",
             ),
             "input_length": (
                 not (is_prefix_lm and self.input_length % 2),

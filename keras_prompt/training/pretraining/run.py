@@ -1,7 +1,7 @@
 """The recipe of pre-training and LM adaptation, top to bottom."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -21,8 +21,9 @@ from keras_prompt.tasks.pretraining import (
     pretraining_dataset,
     span_corruption_target_length,
 )
-from keras_prompt.tasks.text_corpus import tokenize
+from keras_prompt.tasks.text_corpus import TokenCorpus, tokenize
 from keras_prompt.tasks.vocabulary import train_vocabulary
+from keras_prompt.tasks.word_vectors import word_vectors
 from keras_prompt.tokenizer import Tokenizer
 from keras_prompt.training.pretraining.checkpoint import (
     restore_checkpoint,
@@ -35,6 +36,7 @@ from keras_prompt.training.pretraining.schedule import (
     LinearEnd,
 )
 from keras_prompt.training.scalars import TensorBoardScalars
+from keras_prompt.types import FloatArray
 
 _VALIDATION_BATCHES = 20
 _ROWS = 64  # an embedding table's rows are a multiple of these
@@ -80,7 +82,15 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
             f"`steps` must not be less than the {steps_done:,} that {folder} "
             f"has done. Received: steps={config.steps}"
         )
-    train, validation = _datasets(config, sources, tokenizer, folder)
+    with reading("tokenizing") as progress:
+        corpus = tokenize(sources, tokenizer, folder / "tokens", progress)
+    train, validation = _datasets(config, corpus, tokenizer)
+    if config.embeddings == "cooccurrence" and not steps_done:
+        with reading("counting neighbours"):
+            vectors = word_vectors(
+                corpus, tokenizer.vocabulary_size, config.d_model, config.seed
+            )
+        _start_embeddings(model.backbone, vectors)
     config.claim_output()
     log = PretrainingLog(
         folder / "history.csv",
@@ -119,14 +129,9 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
 
 
 def _datasets(
-    config: PretrainConfig,
-    sources: Sequence[DocumentSource],
-    tokenizer: Tokenizer,
-    folder: Path,
+    config: PretrainConfig, corpus: TokenCorpus, tokenizer: Tokenizer
 ) -> tuple[tf.data.Dataset, tf.data.Dataset]:
     """Endless training batches, and the batches of a validation."""
-    with reading("tokenizing") as progress:
-        corpus = tokenize(sources, tokenizer, folder / "tokens", progress)
     train, validation = (
         pretraining_dataset(
             corpus,
@@ -147,6 +152,16 @@ def _datasets(
             "smaller batches."
         )
     return train, validation.take(_VALIDATION_BATCHES).cache()
+
+
+def _start_embeddings(
+    backbone: MeshT5Backbone, vectors: Mapping[int, FloatArray]
+) -> None:
+    """Random ones stay where there is no vector, as for the sentinels."""
+    table = np.array(backbone.embedding_table())
+    for token_id, vector in vectors.items():
+        table[token_id] = vector
+    backbone.weight("shared/embedding").assign(table)
 
 
 def _tokenizer(
