@@ -1,9 +1,8 @@
-"""Pre-training runs: settings, schedules, checkpoints, records, output."""
+"""Pre-training runs: what they leave, resume and refuse."""
 
 import csv
 import dataclasses
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -13,23 +12,10 @@ import safetensors.numpy
 import tensorflow as tf
 from tensorflow.core.util import event_pb2
 
-from keras_prompt.losses import TokenCrossentropy
 from keras_prompt.models.checkpoints import formats, hugging_face
-from keras_prompt.models.language_model import T5LanguageModel
-from keras_prompt.models.t5.backbone import MeshT5Backbone
-from keras_prompt.models.t5.config import T5Config
-from keras_prompt.optimizers import Adafactor
 from keras_prompt.training.pretraining import run as run_module
-from keras_prompt.training.pretraining.checkpoint import (
-    restore_checkpoint,
-    save_checkpoint,
-)
 from keras_prompt.training.pretraining.config import PretrainConfig
 from keras_prompt.training.pretraining.run import pretrain
-from keras_prompt.training.pretraining.schedule import (
-    InverseSquareRoot,
-    LinearEnd,
-)
 
 SIZES = {
     "d_model": 8,
@@ -201,101 +187,9 @@ def test_losses_fall(config):
     assert result["val_loss"] < first - 0.5
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"batch_size": 3}, "holds a run with batch_size=2"),
-        ({"clip_norm": 1.0}, "clip_norm=None; this one has clip_norm=1.0"),
-    ],
-)
-def test_another_run_s_folder_is_refused_and_left_as_it_is(
-    config, tmp_path, change, message
-):
-    config.claim_output()
-    before = (tmp_path / "run" / "run.json").read_text()
-    with pytest.raises(ValueError, match=message):
-        pretrain(dataclasses.replace(config, **change))
-    assert (tmp_path / "run" / "run.json").read_text() == before
-
-
-def test_a_record_of_before_a_setting_was_there_had_its_default(config):
-    config.claim_output()
-    path = config.check_output() / "run.json"
-    old = json.loads(path.read_text())
-    del old["micro_batches"], old["decay_steps"]
-    path.write_text(json.dumps(old))
-    config.claim_output()
-    with pytest.raises(ValueError, match="micro_batches=1; this one has"):
-        dataclasses.replace(config, micro_batches=2).claim_output()
-
-
-def test_a_run_may_be_given_an_end_but_not_another_one(config):
-    config.claim_output()
-    end = dataclasses.replace(config, steps=8, decay_steps=4)
-    end.claim_output()
-    with pytest.raises(ValueError, match="steps=8; this one has steps=12"):
-        dataclasses.replace(end, steps=12).claim_output()
-
-
 def test_a_run_continues_into_an_end(finished):
     result = pretrain(dataclasses.replace(finished, steps=6, decay_steps=2))
     assert result["steps"] == 6
-
-
-def test_a_constant_rate_s_checkpoint_fits_a_schedule(tmp_path):
-    path = tmp_path / "checkpoint.safetensors"
-    save_checkpoint(path, language_model(), 3)
-    model = language_model()
-    model.compile(
-        optimizer=Adafactor(LinearEnd(0.1, 8, 4)), loss=TokenCrossentropy()
-    )
-    assert restore_checkpoint(path, model) == 3
-
-
-def test_checkpoints_that_held_the_rate_are_read(checkpoint):
-    arrays = safetensors.numpy.load_file(checkpoint)
-    arrays["optimizer/learning_rate"] = np.ones(1, np.float32)
-    state = {"state": json.dumps({"epoch": 3})}
-    checkpoint.write_bytes(safetensors.numpy.save(arrays, state))
-    model = language_model()
-    assert restore_checkpoint(checkpoint, model) == 3
-    assert float(model.optimizer.learning_rate) == pytest.approx(0.1)
-
-
-def test_a_damaged_record_is_named(config, tmp_path):
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "run.json").write_text("{")
-    with pytest.raises(ValueError, match=r"run\.json is damaged"):
-        pretrain(config)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"steps": 0}, "`steps` must be a positive integer"),
-        ({"steps": True}, "`steps` must be a positive integer"),
-        ({"steps": 5}, "`steps` must be a multiple of evaluate_every=2"),
-        ({"vocab_size": 0}, "`vocab_size` must be a positive integer"),
-        ({"learning_rate": 0.0}, "`learning_rate` must be a positive number"),
-        ({"clip_norm": -1.0}, "`clip_norm` must be a positive number"),
-        ({"clip_norm": float("nan")}, "`clip_norm` must be a positive"),
-        ({"decay_steps": 5}, "`decay_steps` must be from 0 to steps=4"),
-        ({"micro_batches": 3}, "`micro_batches` must divide batch_size=2"),
-        ({"objective": "lm"}, "`objective` must be 'span_corruption' or"),
-        ({"texts": ()}, "`texts` must be a sequence of at least one"),
-        ({"texts": "a.txt"}, "`texts` must be a sequence of at least one"),
-        ({"vocabulary": None}, "Give one of `vocabulary`"),
-        ({"base": "model"}, "Give one of `vocabulary`"),
-        ({"train_vocabulary": 40}, "Give one of `vocabulary`"),
-        (
-            {"objective": "prefix_lm", "input_length": 31},
-            "`input_length` must be even for prefix_lm",
-        ),
-    ],
-)
-def test_wrong_settings_are_refused(config, change, message):
-    with pytest.raises(ValueError, match=message):
-        dataclasses.replace(config, **change)
 
 
 @pytest.mark.parametrize(
@@ -311,105 +205,6 @@ def test_what_cannot_work_leaves_no_folder(config, tmp_path, change, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         pretrain(dataclasses.replace(config, **change))
     assert not (tmp_path / "run").exists()
-
-
-def test_the_rate_is_flat_then_falls_with_the_root_of_the_step():
-    schedule = InverseSquareRoot(100)
-    rates = [float(schedule(step)) for step in (0, 100, 400)]
-    assert rates == pytest.approx([0.1, 0.1, 0.05])
-
-
-def test_the_rate_falls_to_zero_over_the_last_steps():
-    schedule = LinearEnd(0.2, steps=100, decay_steps=10)
-    rates = [float(schedule(step)) for step in (0, 89, 90, 95, 99, 100)]
-    assert rates == pytest.approx([0.2, 0.2, 0.2, 0.1, 0.02, 0.0])
-    both = LinearEnd(InverseSquareRoot(4), steps=16, decay_steps=8)
-    assert float(both(12)) == pytest.approx(12**-0.5 / 2)
-    again = LinearEnd(**LinearEnd(0.2, 100, 10).get_config())
-    assert float(again(95)) == pytest.approx(0.1)
-
-
-def language_model(d_model=8):
-    backbone = MeshT5Backbone(
-        T5Config(40, d_model, 4, 8, 2, 1, 1), seed=d_model, trainable=True
-    )
-    model = T5LanguageModel(backbone)
-    model.compile(optimizer=Adafactor(0.1), loss=TokenCrossentropy())
-    model.optimizer.build(model.trainable_variables)
-    return model
-
-
-@pytest.fixture
-def checkpoint(tmp_path):
-    path = tmp_path / "checkpoint.safetensors"
-    save_checkpoint(path, language_model(), 3)
-    return path
-
-
-def test_a_checkpoint_brings_back_weights_slots_and_epochs(checkpoint):
-    model = language_model()
-    for variable in (*model.backbone.weights, *model.optimizer.variables):
-        if variable.name != "learning_rate":
-            variable.assign(variable + 1)
-    expected = [v.numpy() for v in model.backbone.weights]
-    save_checkpoint(checkpoint, model, 4)
-    other = language_model()
-    assert restore_checkpoint(checkpoint, other) == 4
-    for mine, theirs in zip(other.backbone.weights, expected, strict=True):
-        np.testing.assert_array_equal(mine, theirs)
-    for mine, theirs in zip(
-        other.optimizer.variables, model.optimizer.variables, strict=True
-    ):
-        np.testing.assert_array_equal(mine, theirs)
-
-
-def test_no_checkpoint_is_no_epoch(tmp_path):
-    assert restore_checkpoint(tmp_path / "absent", language_model()) == 0
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda data: data[:-20],
-        lambda data: data[:4],
-        lambda data: b"",
-        lambda data: safetensors.numpy.save({"a": np.zeros(3)}),
-        lambda data: safetensors.numpy.save({"a": np.zeros(3)}, {"state": "{"}),
-    ],
-    ids=["cut", "cut in its header", "empty", "no state", "broken state"],
-)
-def test_a_damaged_checkpoint_is_refused_and_changes_nothing(
-    checkpoint, damage
-):
-    checkpoint.write_bytes(damage(checkpoint.read_bytes()))
-    model = language_model()
-    before = [v.numpy() for v in model.backbone.weights]
-    with pytest.raises(ValueError, match="is not a complete checkpoint"):
-        restore_checkpoint(checkpoint, model)
-    for variable, value in zip(model.backbone.weights, before, strict=True):
-        np.testing.assert_array_equal(variable, value)
-
-
-def test_a_checkpoint_of_another_model_is_refused(checkpoint):
-    with pytest.raises(ValueError, match="a checkpoint of another model"):
-        restore_checkpoint(checkpoint, language_model(d_model=16))
-
-
-def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(
-    checkpoint, monkeypatch
-):
-    before = checkpoint.read_bytes()
-
-    def full(descriptor):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="cannot be written: No space left"):
-        save_checkpoint(checkpoint, language_model(), 4)
-    assert checkpoint.read_bytes() == before
-    assert [path.name for path in checkpoint.parent.iterdir()] == [
-        checkpoint.name
-    ]
 
 
 def test_an_interrupt_between_validations_resumes_to_the_same_weights(

@@ -1,4 +1,4 @@
-"""A pre-training run whose embeddings start from co-occurrence."""
+"""Pre-training whose embeddings start from co-occurrence."""
 
 import dataclasses
 
