@@ -174,6 +174,8 @@ def activation_bytes(
         3 * attention_weights(source, source),
         2 * size * rows * source * inner * inner_tensors,
     )
+    # Whole, whatever the layout: they leave the mesh for the loss. Replicas of
+    # a strategy have their own rows' only.
     logits = 4 * batch.rows * target * config.vocab_size * _LOSS_TENSORS
     return kept + working + logits
 

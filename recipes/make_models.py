@@ -8,15 +8,21 @@ same command goes on where it was stopped.
 """
 
 import argparse
+import dataclasses
+import json
 import shutil
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keras_prompt.cli.quiet import import_tensorflow
 
+if TYPE_CHECKING:
+    from keras_prompt.training.pretraining.config import PretrainConfig
+
 _RECIPE = Path(__file__).with_name("small_models.toml")
+_SETTINGS = "recipe.json"  # of a kept model, beside it
 _STEPS = ("pretrain_steps", "adapt_steps")
 
 
@@ -65,42 +71,62 @@ def make(
         pieces = train_vocabulary(sources, recipe["vocabulary"])
         write_file(vocabulary, pieces)
     folder = output / name
-    pretrain(
-        PretrainConfig(
-            texts=tuple(texts),
-            output=str(folder / "pretrain"),
-            vocabulary=str(vocabulary),
-            steps=size["pretrain_steps"],
-            **{k: v for k, v in size.items() if k not in _STEPS},
-            **recipe["pretrain"],
-        )
+    config = PretrainConfig(
+        texts=tuple(texts),
+        output=str(folder / "pretrain"),
+        vocabulary=str(vocabulary),
+        steps=size["pretrain_steps"],
+        **{k: v for k, v in size.items() if k not in _STEPS},
+        **recipe["pretrain"],
     )
-    _keep(folder / "pretrain" / "model", folder / "0")
+    pretrain(config)
+    if (folder / "0").is_dir():
+        _check_kept(folder / "0", config)
+    else:
+        _keep(folder / "pretrain" / "model", folder / "0", config)
     adapt = dict(recipe["adapt"])
     percents, end = adapt.pop("percent"), adapt.pop("decay_steps")
     for percent in percents:
-        if (folder / str(percent)).is_dir():
-            continue
-        pretrain(
-            PretrainConfig(
-                texts=tuple(texts),
-                output=str(folder / "adapt"),
-                objective="prefix_lm",
-                base=str(folder / "0"),
-                steps=size["adapt_steps"] * percent // 100,
-                decay_steps=end if percent == percents[-1] else 0,
-                **adapt,
-            )
+        config = PretrainConfig(
+            texts=tuple(texts),
+            output=str(folder / "adapt"),
+            objective="prefix_lm",
+            base=str(folder / "0"),
+            steps=size["adapt_steps"] * percent // 100,
+            decay_steps=end if percent == percents[-1] else 0,
+            **adapt,
         )
-        _keep(folder / "adapt" / "model", folder / str(percent))
+        if (folder / str(percent)).is_dir():
+            _check_kept(folder / str(percent), config)
+            continue
+        pretrain(config)
+        _keep(folder / "adapt" / "model", folder / str(percent), config)
 
 
-def _keep(model: Path, folder: Path) -> None:
+def _keep(model: Path, folder: Path, config: "PretrainConfig") -> None:
     """Copies a finished model to where later steps do not change it."""
     from keras_prompt.atomic_files import new_folder
 
     with new_folder(folder) as partial:
         shutil.copytree(model, partial, dirs_exist_ok=True)
+        (partial / _SETTINGS).write_text(_settings(config))
+
+
+def _check_kept(folder: Path, config: "PretrainConfig") -> None:
+    """Refuses a model that was made otherwise than it would be now."""
+    path = folder / _SETTINGS
+    if not path.is_file() or path.read_text() != _settings(config):
+        raise ValueError(
+            f"{folder} was made with other settings than the recipe has now; "
+            f"{path} has them. Remove it, and what was made of it, or choose "
+            "another output folder."
+        )
+
+
+def _settings(config: "PretrainConfig") -> str:
+    settings = dataclasses.asdict(config)
+    del settings["output"], settings["base"]  # where things lie
+    return json.dumps(settings, indent=2) + "\n"
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:

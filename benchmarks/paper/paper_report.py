@@ -22,11 +22,12 @@ class Point:
 
     Attributes:
         scores: one a seed that has finished, 0 to 100.
-        majority: the score of always giving the most frequent target.
+        majority: the score of always giving the most frequent target; none
+            where targets are free text.
     """
 
     scores: tuple[float, ...]
-    majority: float
+    majority: float | None
 
     @property
     def mean(self) -> float:
@@ -100,8 +101,7 @@ def _tables(grid: Grid, figure: str, names: Sequence[str], place: Place) -> str:
         there = [point for point in points.values() if point]
         if not there:
             continue
-        majority = "/".join(sorted({f"{p.majority:.1f}" for p in there}))
-        parts.append(f"{name}, majority class {majority}:\n")
+        parts.append(f"{name}{_majorities(there)}:\n")
         parts.append(f"| {drawn.x} | {' | '.join(lines)} |")
         parts.append("|---" * (1 + len(lines)) + "|")
         for value in drawn.values:
@@ -154,7 +154,7 @@ def _draw(
                 label=line,
             )
         majority = {p.majority for points in lines.values() for _, p in points}
-        for score in majority:
+        for score in majority - {None}:
             axis.axhline(score, color="gray", linestyle=":")
         axis.set_title(name, fontsize=10)
         axis.set_xticks(range(len(drawn.values)), map(str, drawn.values))
@@ -196,10 +196,23 @@ def _point(
     by_seed = zip(*(point.scores for point in finished), strict=True)
     return Point(
         tuple(statistics.fmean(scores) for scores in by_seed),
-        statistics.fmean(point.majority for point in finished),
+        _mean([point.majority for point in finished]),
     )
 
 
-def _majority(result: dict[str, Any]) -> float:
+def _majorities(points: Sequence[Point]) -> str:
+    """For a table's heading."""
+    scores = {f"{p.majority:.1f}" for p in points if p.majority is not None}
+    return f", majority class {'/'.join(sorted(scores))}" if scores else ""
+
+
+def _majority(result: dict[str, Any]) -> float | None:
     """The task's score of the majority class: the mean of its metrics."""
-    return statistics.fmean(result["majority"].values())
+    values = result["majority"].values()
+    return statistics.fmean(values) if values else None
+
+
+def _mean(scores: Sequence[float | None]) -> float | None:
+    """Of all tasks, if each has one."""
+    known = [score for score in scores if score is not None]
+    return statistics.fmean(known) if len(known) == len(scores) else None

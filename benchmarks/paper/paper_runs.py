@@ -19,7 +19,7 @@ def prepare_tasks(grid: Grid, names: list[str], place: Place) -> None:
     """Makes tfds' records of official files, and registers tasks of factories.
 
     Raises:
-        FileNotFoundError: files are absent.
+        FileNotFoundError: files to train on or to evaluate are absent.
         ValueError: they are not the task's.
     """
     from keras_prompt.tasks.prepare import prepare
@@ -29,16 +29,29 @@ def prepare_tasks(grid: Grid, names: list[str], place: Place) -> None:
         if "factory" in about:
             module, factory = about["factory"].split(":")
             tasks.register(getattr(importlib.import_module(module), factory)())
-        if "from" in about:
-            done = prepare(
-                name,
-                place.data / about["from"],
-                place.output / "data",
-                files=about.get("files"),
-                allow_missing=True,
-            )
-            if done.differences:
-                print(done)
+        if "from" not in about:
+            continue
+        folder = place.data / about["from"]
+        partial = about.get("partial_files", {})
+        done = prepare(
+            name,
+            folder,
+            place.output / "data",
+            files={
+                split: file
+                for split, file in partial.items()
+                if (folder / file).is_file()
+            },
+            allow_missing=True,
+        )
+        if done.differences:
+            print(done)
+        for split in ("train", "validation"):
+            if split not in done.rows:
+                raise FileNotFoundError(
+                    f"{folder} lacks the {split} split of {name}. Put the "
+                    "official files there, or leave the task out: --task."
+                )
 
 
 def run(grid: Grid, cell: Cell, place: Place) -> None:

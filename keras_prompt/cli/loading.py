@@ -93,8 +93,9 @@ def load_model(
         plain = PlainT5.from_preset(options.preset, dtype=options.dtype)
         return plain, None
     card = read_prompt(options.prompt).card
+    preset = options.preset or _own_preset(options.prompt, card)
     model = PromptTunedT5.from_preset(
-        options.preset or card.base, card.prompt_length, dtype=options.dtype
+        preset, card.prompt_length, dtype=options.dtype
     )
     load_prompt(model, options.prompt)
     return model, card
@@ -130,10 +131,24 @@ def load_ensemble(
                 f"The prompts of an ensemble must be of one task: {name} is "
                 f"of {card.task}, {first[0]} of {first[1].task}."
             )
-    model = PromptBankT5.from_preset(
-        options.preset or first[1].base, bank, dtype=options.dtype
-    )
+    preset = options.preset or _own_preset(*first)
+    model = PromptBankT5.from_preset(preset, bank, dtype=options.dtype)
     return PromptEnsemble(model), first[1]
+
+
+def _own_preset(folder: str, card: "PromptCard") -> str:
+    """The model that a prompt's card names, if a name is enough to find it."""
+    from keras_prompt.models.t5.presets import find_checkpoint
+
+    try:
+        find_checkpoint(card.base)
+    except (ValueError, FileNotFoundError) as error:
+        raise FileNotFoundError(
+            f"{folder} was tuned on a model named '{card.base}', and no "
+            f"preset of that name is here ({error}) Give --preset, the folder "
+            "of that model."
+        ) from error
+    return card.base
 
 
 def prepare(options: argparse.Namespace) -> None:

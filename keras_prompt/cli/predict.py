@@ -17,6 +17,7 @@ from keras_prompt.cli.loading import (
 from keras_prompt.cli.progress import progress_bar
 
 _TIMEOUT = 30.0  # seconds
+_MODEL = "base"  # as `serve-config` names it
 
 Answers = Callable[[Sequence[str]], list[str]]
 
@@ -32,11 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(dtype=None, input_length=None, target_length=None)
     add = parser.add_argument
     add("--task", help="with --server: the prompt's folder on the server")
+    add("--model", help=f"with --server: the model's name there ({_MODEL})")
     add(
-        "--labels",
-        nargs="+",
+        "--label",
+        action="append",
+        dest="labels",
         metavar="WORD",
-        help="with --answer-by rank: the words to rank (the prompt's own)",
+        help="with --answer-by rank: a word to rank; repeatable (the prompt's "
+        "own label words)",
     )
     add(
         "--timeout",
@@ -60,8 +64,10 @@ def run(options: argparse.Namespace) -> None:
             "There is nothing to answer: give texts, or lines on standard "
             "input."
         )
-    if options.labels and options.answer_by != "rank":
-        raise ValueError("--labels goes with --answer-by rank only.")
+    if options.answer_by != "rank" and options.labels:
+        raise ValueError("--label goes with --answer-by rank only.")
+    if options.answer_by == "rank" and options.target_length is not None:
+        raise ValueError("--target-length goes with --answer-by generate only.")
     if options.server is None:
         answer = _local_answers(options)
     else:
@@ -77,7 +83,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _local_answers(options: argparse.Namespace) -> Answers:
-    for option in ("task", "timeout"):
+    for option in ("task", "model", "timeout"):
         if getattr(options, option) is not None:
             raise ValueError(f"--{option} goes with --server only.")
     options.dtype = options.dtype or DTYPE
@@ -85,7 +91,7 @@ def _local_answers(options: argparse.Namespace) -> Answers:
     labels = options.labels or (card.label_words if card else ())
     if options.answer_by == "rank" and not labels:
         raise ValueError(
-            "There is no prompt whose card has label words; give --labels, or "
+            "There is no prompt whose card has label words; give --label, or "
             "use --answer-by generate."
         )
     size = options.batch_size
@@ -116,7 +122,7 @@ def _server_answers(options: argparse.Namespace) -> Answers:
         )
     labels = options.labels
     if options.answer_by == "rank" and not labels:
-        raise ValueError("--server with --answer-by rank needs --labels.")
+        raise ValueError("--server with --answer-by rank needs --label.")
     prepare(options)
     from keras_prompt.models.checkpoints import formats
     from keras_prompt.models.t5.presets import find_checkpoint
@@ -130,6 +136,7 @@ def _server_answers(options: argparse.Namespace) -> Answers:
     client = Client(
         options.server,
         tokenizer,
+        model=options.model or _MODEL,
         timeout=options.timeout or _TIMEOUT,
         input_length=options.input_length or INPUT_LENGTH,
     )

@@ -168,14 +168,17 @@ def find_checkpoint(name_or_path: str | Path) -> Path:
 def preset_name(name_or_path: str | Path, path: Path) -> str:
     """What to call a model that `find_checkpoint` found at `path`.
 
-    A step's own name tells nothing, so its folder's is taken.
+    The names that runs give, of a step or "model", tell nothing: the folder
+    that they lie in is taken. A number alone goes behind that folder's name.
     """
     name = str(name_or_path)
     if name in PRESETS or name in keras_hub_presets.NAMES:
         return name
     path = path.resolve()
-    is_step = re.fullmatch(r"model\.ckpt-\d+|checkpoint_\d+", path.name)
-    return path.parent.name if is_step else path.name
+    if path.name.isdecimal():
+        return f"{path.parent.name}-{path.name}"
+    is_any = re.fullmatch(r"model\.ckpt-\d+|checkpoint_\d+|model", path.name)
+    return path.parent.name if is_any else path.name
 
 
 def is_adapted(name: str) -> bool | None:

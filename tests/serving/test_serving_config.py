@@ -151,10 +151,12 @@ def test_predict_asks_a_server(served, preset, capsys, kind):
         ask += ["--input-length", "24"]
         assert cli.main([*ask, "--task", "dogs"]) == 0
         written = capsys.readouterr().out.splitlines()
-        rank = ["--answer-by", "rank", "--labels", "a", "positive"]
-        code = cli.main([*ask[:5], "--task", "dogs", *rank, "--", *texts])
+        rank = ["--answer-by", "rank", "--label", "a", "--label", "positive"]
+        code = cli.main([*ask[:5], "--task", "dogs", *rank, *texts])
         assert code == 0
         ranked = capsys.readouterr().out.splitlines()
+        assert cli.main([*ask, "--task", "dogs", "--model", "films"]) == 1
+        assert "Servable not found" in capsys.readouterr().err
         assert cli.main([*ask, "--task", "dogz"]) == 1
         err = capsys.readouterr().err
         assert "row 0: unknown task 'dogz'" in err
@@ -190,7 +192,7 @@ def test_predict_says_what_a_server_without_text_wants(served, capsys):
         (["--preset", "t5_1_1_nano_lm"], "--server needs --task"),
         (
             ["--task", "x", "--preset", "p", "--answer-by", "rank"],
-            "needs --labels",
+            "needs --label",
         ),
         (["--task", "x", "--input-length", "512"], "only with --preset"),
         (["--task", "x", "--target-length", "32"], "takes no --target-length"),
@@ -199,7 +201,7 @@ def test_predict_says_what_a_server_without_text_wants(served, capsys):
             "takes no --target-length",
         ),
         (["--task", "x", "--dtype", "bfloat16"], "takes no --dtype"),
-        (["--task", "x", "--labels", "a"], "with --answer-by rank only"),
+        (["--task", "x", "--label", "a"], "with --answer-by rank only"),
     ],
 )
 def test_predict_says_what_a_server_needs(capsys, arguments, message):
@@ -215,7 +217,12 @@ def test_predict_says_what_a_server_needs(capsys, arguments, message):
     [
         (["--task", "x"], "--task goes with --server only"),
         (["--timeout", "5"], "--timeout goes with --server only"),
-        (["--labels", "a", "b"], "with --answer-by rank only"),
+        (["--model", "x"], "--model goes with --server only"),
+        (
+            ["--answer-by", "rank", "--target-length", "5"],
+            "with --answer-by generate only",
+        ),
+        (["--label", "a", "--label", "b"], "with --answer-by rank only"),
     ],
 )
 def test_predict_refuses_what_only_a_server_takes(capsys, arguments, message):

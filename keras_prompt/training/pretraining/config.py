@@ -55,7 +55,7 @@ class PretrainConfig:
         decay_steps: the run's last steps, in which the rate falls to 0.
         clip_norm: the largest norm of all gradients together; none does not
             clip, as T5 did not (Adafactor bounds each weight's update).
-        dtype: see `MeshT5Backbone`.
+        dtype: "mixed_bfloat16" or "float32"; see `MeshT5Backbone`.
         seed: of the initial weights and of the data.
 
     Raises:
@@ -118,6 +118,11 @@ class PretrainConfig:
                 or (self.embeddings == "cooccurrence" and self.base is None),
                 "must be 'random' or, without a base, 'cooccurrence'",
             ),
+            "dtype": (
+                self.dtype in ("float32", "mixed_bfloat16"),
+                "must be 'float32' or 'mixed_bfloat16'; weights that are "
+                "bfloat16 themselves would lose small steps",
+            ),
             "input_length": (
                 not (is_prefix_lm and self.input_length % 2),
                 "must be even for prefix_lm, whose rows are two examples",
@@ -157,19 +162,28 @@ class PretrainConfig:
         Raises:
             ValueError: it belongs to a run with other settings.
         """
-        folder = Path(self.output)
-        path = folder / "run.json"
+        theirs = self.recorded()
+        if theirs is not None:
+            self._refuse_other(theirs, Path(self.output))
+        return Path(self.output)
+
+    def recorded(self) -> dict[str, Any] | None:
+        """The settings that the output folder's run has, if there is one.
+
+        Raises:
+            ValueError: its record is damaged.
+        """
+        path = Path(self.output) / "run.json"
         if not path.is_file():
-            return folder
+            return None
         try:
-            theirs = dict(json.loads(path.read_text()))
+            # What an older version did not write down had today's default.
+            return _DEFAULTS | dict(json.loads(path.read_text()))
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"{path} is damaged ({error}). Choose another output folder, "
                 "or remove this one to start again."
             ) from error
-        self._refuse_other(theirs, folder)
-        return folder
 
     def claim_output(self) -> None:
         """Leaves this config in the output folder, which is made if absent.
@@ -183,8 +197,6 @@ class PretrainConfig:
 
     def _refuse_other(self, theirs: dict[str, Any], folder: Path) -> None:
         mine = json.loads(json.dumps(dataclasses.asdict(self)))
-        # What an older version did not write down had today's default.
-        theirs = _DEFAULTS | theirs
         # More steps continue a run, and may give it an end. After that, as
         # with anything else, it would be another run.
         may_change = {"output"}

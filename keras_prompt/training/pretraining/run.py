@@ -82,6 +82,7 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
             f"`steps` must not be less than the {steps_done:,} that {folder} "
             f"has done. Received: steps={config.steps}"
         )
+    _check_end(config, steps_done)
     with reading("tokenizing") as progress:
         corpus = tokenize(sources, tokenizer, folder / "tokens", progress)
     train, validation = _datasets(config, corpus, tokenizer)
@@ -128,6 +129,18 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
     return result
 
 
+def _check_end(config: PretrainConfig, steps_done: int) -> None:
+    """Refuses an end that would have had to begin already."""
+    before, left = config.recorded(), config.steps - steps_done
+    is_new = before is None or not before["decay_steps"]
+    if is_new and config.decay_steps > left:
+        raise ValueError(
+            f"`decay_steps` must be at most the {left:,} steps that are left "
+            f"of this run; it has done {steps_done:,}. "
+            f"Received: decay_steps={config.decay_steps}"
+        )
+
+
 def _datasets(
     config: PretrainConfig, corpus: TokenCorpus, tokenizer: Tokenizer
 ) -> tuple[tf.data.Dataset, tf.data.Dataset]:
@@ -171,7 +184,8 @@ def _tokenizer(
     if config.train_vocabulary is None:
         return Tokenizer.from_file(str(config.vocabulary))
     path = folder / VOCABULARY
-    if not path.is_file():
+    # Without a record it may be one that other settings began with.
+    if not path.is_file() or config.recorded() is None:
         with reading("training a vocabulary on") as progress:
             model_proto = train_vocabulary(
                 sources, config.train_vocabulary, progress

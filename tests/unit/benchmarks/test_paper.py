@@ -174,6 +174,18 @@ def test_an_interrupt_loses_nothing_that_finished(
     assert "3 cells, 2 of them to run" in capsys.readouterr().out
 
 
+def test_a_task_of_free_text_has_no_majority(arguments, tmp_path):
+    paper.main(arguments)
+    for path in (tmp_path / "out").rglob("result.json"):
+        path.write_text(
+            json.dumps(json.loads(path.read_text()) | {"majority": {}})
+        )
+    paper.main([*arguments, "--report"])
+    rows = rows_of(tmp_path / "out" / "results.csv")
+    assert {row["majority"] for row in rows} == {""}
+    assert "\nfilms:\n" in (tmp_path / "out" / "tables.md").read_text()
+
+
 def test_a_figure_is_drawn_of_what_has_finished(arguments, tmp_path):
     paper.main(arguments)
     image = (tmp_path / "out" / "method.png").read_bytes()

@@ -59,6 +59,12 @@ def test_a_tuned_prompt_can_be_evaluated_exported_and_inspected(
     assert result["steps"] == 2
     assert result["majority"] == {"accuracy": pytest.approx(200 / 3)}
 
+    code, _, err = run(capsys, "evaluate", "--prompt", result["folder"])
+    assert code == 1
+    assert "tuned on a model named 'tiny'" in err
+    assert "Give --preset" in err
+    assert len(err.splitlines()) == 1
+
     model = ("--prompt", result["folder"], "--preset", preset)
     code, out, _ = run(
         capsys, "evaluate", *model, "--answer-by", "rank", "--json"
@@ -154,11 +160,11 @@ def test_predict_reads_lines_and_refuses_none(
     inputs = [json.loads(line)["input"] for line in out.splitlines()]
     assert (code, inputs) == (0, ["one film", "two films"])
     own = ("predict", "--preset", preset, "--answer-by", "rank", "a film")
-    code, out, _ = run(capsys, *own, "--labels", "dog", "--json")
+    code, out, _ = run(capsys, *own, "--label", "dog", "--json")
     assert (code, json.loads(out)["output"]) == (0, "dog")
     code, _, err = run(capsys, *own)
     assert code == 1
-    assert "give --labels, or use --answer-by generate" in err
+    assert "give --label, or use --answer-by generate" in err
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     code, _, err = run(capsys, *model)
     assert code == 1

@@ -187,6 +187,14 @@ def test_losses_fall(config):
     assert result["val_loss"] < first - 0.5
 
 
+def test_an_end_that_would_have_begun_already_is_refused(finished):
+    for steps in (4, 6):
+        end = dataclasses.replace(finished, steps=steps, decay_steps=3)
+        with pytest.raises(ValueError, match=r"at most the \d steps that are"):
+            pretrain(end)
+    assert finished.recorded()["decay_steps"] == 0
+
+
 def test_a_run_continues_into_an_end(finished):
     result = pretrain(dataclasses.replace(finished, steps=6, decay_steps=2))
     assert result["steps"] == 6

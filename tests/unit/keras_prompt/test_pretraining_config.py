@@ -78,6 +78,7 @@ def test_a_damaged_record_is_named(config, tmp_path):
         ({"clip_norm": float("nan")}, "`clip_norm` must be a positive"),
         ({"decay_steps": 5}, "`decay_steps` must be from 0 to steps=4"),
         ({"micro_batches": 3}, "`micro_batches` must divide batch_size=2"),
+        ({"dtype": "bfloat16"}, "`dtype` must be 'float32' or"),
         ({"objective": "lm"}, "`objective` must be 'span_corruption' or"),
         ({"texts": ()}, "`texts` must be a sequence of at least one"),
         ({"texts": "a.txt"}, "`texts` must be a sequence of at least one"),

@@ -11,7 +11,12 @@ from keras_prompt.models.checkpoints import formats, hugging_face
 from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
 from keras_prompt.models.t5.backbone import MeshT5Backbone
 from keras_prompt.models.t5.config import T5Config
-from keras_prompt.models.t5.presets import PRESETS, find_checkpoint, is_adapted
+from keras_prompt.models.t5.presets import (
+    PRESETS,
+    find_checkpoint,
+    is_adapted,
+    preset_name,
+)
 
 # As many rows as the small tokenizer has ids, and more.
 CASE = StackCase(
@@ -272,3 +277,17 @@ def test_bfloat16_storage_is_not_widened_on_the_way(tmp_path, tiny_tokenizer):
             np.testing.assert_array_equal(
                 backbone.weight(name).numpy(), value.astype(ml_dtypes.bfloat16)
             )
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("small_lm", "small_lm"),
+        ("small_lm/model", "small_lm"),
+        ("nano/50", "nano-50"),
+        ("t5/checkpoint_1100000", "t5"),
+        ("t5/model.ckpt-1100000", "t5"),
+    ],
+)
+def test_a_model_s_name_says_which_run_it_is_of(tmp_path, path, name):
+    assert preset_name(path, tmp_path / path) == name

@@ -92,6 +92,9 @@ def test_a_size_is_made_of_text_with_each_length_of_adaptation(tmp_path):
     make_models.make(*arguments)
     weight = hugging_face.read(output / "tiny" / "100")
     assert weight.weights("shared/embedding").tobytes() == embeddings[100]
+    recipe["adapt"]["learning_rate"] = 0.002
+    with pytest.raises(ValueError, match="50 was made with other settings"):
+        make_models.make(*arguments)
 
 
 def test_a_misspelt_size_is_named(tmp_path):
