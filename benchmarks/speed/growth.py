@@ -68,6 +68,7 @@ def main() -> None:
         steps=1,
         threads=os.cpu_count() or 1,
     )
+    options.output.mkdir(parents=True, exist_ok=True)
     centre = _measure("", 0, middle, options.rounds)
     points = []
     for axis, values in AXES.items():
@@ -81,8 +82,9 @@ def main() -> None:
                 f"{point.first_seconds / centre.seconds:.1f}",
                 flush=True,
             )
-    options.output.mkdir(parents=True, exist_ok=True)
-    _write(options.output / "growth.csv", points)
+        # An axis is minutes; the next may run out of memory.
+        _write(options.output / "growth.csv", points)
+    print(options.output / "growth.csv")
     _draw(options.output / "growth.png", points, centre)
 
 
@@ -155,7 +157,6 @@ def _write(path: Path, points: list[Point]) -> None:
     writer.writeheader()
     writer.writerows(map(dataclasses.asdict, points))
     path.write_text(table.getvalue())
-    print(path)
 
 
 def _draw(path: Path, points: list[Point], centre: Point) -> None:
