@@ -138,15 +138,27 @@ def _plan(
 def _advice(
     options: argparse.Namespace, config: "T5Config", batch: "Batch"
 ) -> str:
-    """The largest half, quarter, ... of the batch that fits."""
+    """The largest half, quarter, ... of the batch that fits, and how.
+
+    `tune` has no mesh and does not rematerialize, so the line names Python's
+    arguments.
+    """
     options = argparse.Namespace(**vars(options) | {"rematerialize": True})
     rows = batch.rows
     while rows:
         smaller = dataclasses.replace(batch, rows=rows)
         found = _plan(options, config, smaller)
         if found.fits:
-            mesh = found.mesh_shape or "one device"
-            return f"fits with --rematerialize --batch-size {rows} ({mesh})"
+            arguments = {"dtype": options.dtype, "rematerialize": True}
+            if found.mesh_shape:
+                arguments["mesh_shape"] = found.mesh_shape
+                arguments["layout"] = found.layout
+            given = ", ".join(f"{n}={v!r}" for n, v in arguments.items())
+            return (
+                f"fits with --rematerialize --batch-size {rows}: in Python, "
+                f"from_preset(..., {given}) and "
+                f"make_dataset(..., batch_size={rows})"
+            )
         rows //= 2
     return "no batch of these lengths fits: use more devices, or larger ones"
 

@@ -25,7 +25,13 @@ def test_a_plan_that_does_not_fit_says_what_does(capsys):
     assert main([*line, "--devices", "8"]) == 0
     output = capsys.readouterr().out
     assert "fits                  no" in output
-    assert "fits with --rematerialize --batch-size 16" in output
+    assert (
+        "fits with --rematerialize --batch-size 16: in Python, from_preset("
+        "..., dtype='bfloat16', rematerialize=True, "
+        "mesh_shape='batch:2;model:4', "
+        "layout='batch:batch;heads:model;d_ff:model;vocab:model') and "
+        "make_dataset(..., batch_size=16)"
+    ) in output.splitlines()
     assert main(line) == 0
     assert "use more devices" in capsys.readouterr().out
 
