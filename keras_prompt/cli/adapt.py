@@ -14,7 +14,7 @@ _LEARNING_RATE = 0.001  # Raffel et al. 2020's rate after pre-training
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's own options."""
     parser.add_argument("--base", required=True, help="model name or folder")
-    add_run_arguments(parser)
+    add_run_arguments(parser, str(_LEARNING_RATE))
     parser.set_defaults(learning_rate=_LEARNING_RATE)
 
 

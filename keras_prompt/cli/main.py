@@ -21,7 +21,7 @@ _VERBS = {
     "serve-config": "write what TensorFlow Serving needs beside a server",
     "inspect": "show a prompt's card and nearest words",
     "tasks": "list tasks, show one, or prepare its data from local files",
-    "models": "list models, or show one",
+    "models": "list models, show one, or write one in another format",
     "plan": "say which mesh fits a model, and what each device holds",
     "pretrain": "make a T5 from plain text",
     "adapt": "LM-adapt a T5, so that it takes prompts",

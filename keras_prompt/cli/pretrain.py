@@ -16,7 +16,8 @@ EXAMPLE = (
     "--output runs/nano --steps 10000"
 )
 _SIZES = {
-    "vocab_size": "rows of the embedding table (the vocabulary's ids)",
+    "vocab_size": "rows of the embedding table (the vocabulary's ids, rounded "
+    "up to a multiple of 64)",
     "d_model": "width (192)",
     "d_kv": "width of a head (64)",
     "d_ff": "width of the feed-forward layers (512)",
@@ -43,14 +44,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how they start: random (default), or from which pieces stand "
         "near each other in the texts",
     )
-    add_run_arguments(parser)
+    add_run_arguments(parser, "T5's 1 / sqrt(max(step, warm-up))")
     for field, help_line in _SIZES.items():
         option = "--" + field.replace("_", "-")
         parser.add_argument(option, type=positive_integer, help=help_line)
 
 
-def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of both verbs."""
+def add_run_arguments(
+    parser: argparse.ArgumentParser, learning_rate: str
+) -> None:
+    """Options of both verbs; `learning_rate` is the verb's default."""
     add = parser.add_argument
     add(
         "texts",
@@ -68,7 +71,12 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         ("--decay-steps", "last steps, the rate falling to 0 (none)"),
     ):
         add(option, type=positive_integer, help=help_line)
-    add("--learning-rate", type=positive_number, help="constant")
+    add(
+        "--learning-rate",
+        type=positive_number,
+        help="constant, times each weight's root mean square "
+        f"({learning_rate})",
+    )
     add("--clip-norm", type=positive_number, help="of all gradients (none)")
     add("--dtype", help="mixed_bfloat16 (default), float32")
     add("--seed", type=natural_number, help="of weights and data (0)")

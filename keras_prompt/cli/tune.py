@@ -39,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--initial-prompt",
-        help="class_labels (default), sampled_vocab, random_uniform, or a path",
+        help="class_labels (default), sampled_vocab, random_uniform, "
+        "from_text:TEXT, or a path",
     )
     for option, help_line in (
         ("--prompt-length", "vectors in the prompt (100)"),

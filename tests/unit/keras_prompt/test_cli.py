@@ -36,6 +36,21 @@ def test_every_verb_has_an_example(capsys):
         assert f"example: keras-prompt {verb}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("verb", "words"),
+    [
+        ("pretrain", "square (T5's 1 / sqrt(max(step, warm-up)))"),
+        ("pretrain", "rounded up to a multiple of 64"),
+        ("adapt", "square (0.001)"),
+        ("tune", "from_text:TEXT"),
+    ],
+)
+def test_help_names_defaults_and_choices(capsys, verb, words):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main([verb, "--help"])
+    assert words in " ".join(capsys.readouterr().out.split())
+
+
 def test_models_and_tasks_are_listed(capsys):
     code, out, _ = run(capsys, "models", "--json")
     rows = {row["name"]: row for row in json.loads(out)}
