@@ -89,7 +89,10 @@ def get(name: str, data_dir: str | Path | None = None) -> Task:
 
 
 def register(task: Task) -> Task:
-    """Makes a task of your own known to `get`, `names` and the command line.
+    """Makes a task of your own known to `get` and `names`, in this process.
+
+    `keras-prompt` is another process and does not know it: tune on it from
+    Python, with `keras_prompt.training.tune.tune`.
 
     A task registered before under the same name is replaced, and a warning
     is logged, so that a notebook's cell can run twice.
