@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import time
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -149,6 +150,21 @@ def test_every_public_name_is_there():
 def test_a_name_that_is_not_public_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'PromptTuner'"):
         keras_prompt.PromptTuner  # noqa: B018
+
+
+def test_the_layers_in_contributing_are_those_that_are_checked():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    drawn = re.search(r"```\n(cli\n.*?)```", text, re.DOTALL)
+    rows = [re.split("  +", line)[0] for line in _lines(drawn[1])]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    (contract,) = (
+        contract
+        for contract in project["tool"]["importlinter"]["contracts"]
+        if contract["type"] == "layers"
+    )
+    assert rows == [
+        layer.replace("keras_prompt.", "") for layer in contract["layers"]
+    ]
 
 
 def test_the_changelog_begins_with_this_version():
