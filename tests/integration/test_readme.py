@@ -69,6 +69,7 @@ def test_the_python_of_the_readme_runs(tmp_path, data_dir):
     prompt, card = read_prompt(tmp_path / "prompts" / "rte")
     assert prompt.shape == (20, 192)
     assert card.label_words == ("entailment", "not_entailment")
+    assert card.score is not None  # only the best prompt has one
     assert (tmp_path / "runs/rte/checkpoint.safetensors").is_file()
 
 
