@@ -54,13 +54,19 @@ class PlainT5(TextT5):
 
         Args:
             preset: a name of `keras-prompt models`, or a checkpoint folder.
-            dtype: "float32", "bfloat16" or "mixed_bfloat16".
+            dtype: "float32", "bfloat16", "mixed_bfloat16" or, where nothing
+                learns, "int8".
             dropout_rate: while training.
             trainable: whether every weight learns.
 
         Raises:
-            ValueError: an unknown preset, or a checkpoint that does not fit.
-            FileNotFoundError: nothing is at that path.
+            ValueError: an unknown preset, a checkpoint that does not fit, or
+                int8 weights that should learn.
+            FileNotFoundError: nothing is at that path, or a preset that does
+                not ship is not in the cache folder.
+
+        Warns:
+            UserWarning: the model is a T5 1.1 that was not LM-adapted.
         """
         return cls(
             *load_base(

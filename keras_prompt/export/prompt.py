@@ -50,7 +50,7 @@ def export_prompt(
         metrics: of which the score is the mean.
 
     Returns:
-        Bytes of all files: 4 * P * D and a few KB of graph and card.
+        Bytes of all files: 4 * P * D and about 17 KB of graph and card.
 
     Raises:
         ValueError: the folder holds something else than a prompt, or a bank
