@@ -78,6 +78,18 @@ def _t5_1_1(d_model: int, heads: int, layers: int, d_ff: int) -> T5Config:
     )
 
 
+def _small(d_model: int, d_kv: int, d_ff: int, heads: int) -> T5Config:
+    return T5Config(
+        vocab_size=8128,
+        d_model=d_model,
+        d_kv=d_kv,
+        d_ff=d_ff,
+        num_heads=heads,
+        num_encoder_layers=4,
+        num_decoder_layers=2,
+    )
+
+
 # Raffel et al.'s released T5 1.1; parameter counts: Lester et al., table 4.
 _PUBLISHED = {
     "small": _t5_1_1(512, 6, 8, 1024),
@@ -87,22 +99,18 @@ _PUBLISHED = {
     "xxl": _t5_1_1(4096, 64, 24, 10_240),
 }
 _BUCKET = "gs://t5-data/pretrained_models"
-_NANO = Preset(
-    "t5_1_1_nano_lm",
-    T5Config(
-        vocab_size=8128,
-        d_model=192,
-        d_kv=64,
-        d_ff=512,
-        num_heads=3,
-        num_encoder_layers=4,
-        num_decoder_layers=2,
-    ),
-    is_adapted=True,
-)
+_SMALL = {  # as in recipes/small_models.toml
+    "pico": _small(d_model=64, d_kv=32, d_ff=192, heads=2),
+    "nano": _small(d_model=192, d_kv=64, d_ff=512, heads=3),
+}
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
-    {_NANO.name: _NANO}
+    {
+        f"t5_1_1_{size}_lm": Preset(
+            f"t5_1_1_{size}_lm", config, is_adapted=True
+        )
+        for size, config in _SMALL.items()
+    }
     | {
         f"t5_1_1_{size}_lm100k": Preset(
             f"t5_1_1_{size}_lm100k",

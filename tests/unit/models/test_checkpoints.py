@@ -105,12 +105,18 @@ def test_names_and_paths_that_lead_nowhere_are_refused(tmp_path):
         find_checkpoint(tmp_path / "absent")
 
 
-def test_the_shipped_preset_is_what_its_row_says():
-    preset = PRESETS["t5_1_1_nano_lm"]
-    checkpoint = hugging_face.read(preset.folder)
-    assert checkpoint.config == preset.config
-    size = sum(path.stat().st_size for path in preset.folder.iterdir())
-    assert size < 20_000_000
+def test_the_shipped_presets_are_what_their_rows_say():
+    sizes = []
+    for name in ("t5_1_1_pico_lm", "t5_1_1_nano_lm"):
+        preset = PRESETS[name]
+        assert preset.ships
+        checkpoint = hugging_face.read(preset.folder)
+        assert checkpoint.config == preset.config
+        files = list(preset.folder.iterdir())
+        assert preset.folder / "README.md" in files
+        sizes.append(sum(path.stat().st_size for path in files))
+    assert max(sizes) < 20_000_000
+    assert sum(sizes) < 40_000_000
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, "8"])

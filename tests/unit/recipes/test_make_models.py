@@ -33,7 +33,8 @@ def parameters(name):
 def test_sizes_are_what_the_recipe_says_and_fit_in_the_package():
     found = {name: parameters(name) for name in RECIPE["sizes"]}
     assert found == {"pico": 1_393_792, "nano": 6_073_536, "micro": 9_212_160}
-    assert config("nano") == PRESETS["t5_1_1_nano_lm"].config
+    for size in ("pico", "nano"):
+        assert config(size) == PRESETS[f"t5_1_1_{size}_lm"].config
     in_bytes = [2 * count for count in found.values()]  # bfloat16
     assert max(in_bytes) < 20e6
     assert sum(in_bytes) < 40e6
