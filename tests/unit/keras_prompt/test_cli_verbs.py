@@ -287,7 +287,16 @@ def test_a_corpus_that_fills_no_validation_batch_is_refused(
     assert len(err.splitlines()) == 1
 
 
+@pytest.fixture
+def heard_interrupts():
+    """A shell's job in the background ignores them, and so its children."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("heard_interrupts")
 def test_a_real_interrupt_of_a_process_is_one_line(preset, tmp_path):
     corpus = tmp_path / "corpus.txt"
     corpus.write_text("\n\n".join(["the film is a delight " * 20] * 400))
