@@ -63,7 +63,6 @@ def make(
     from keras_prompt.tasks.documents import document_source
     from keras_prompt.tasks.vocabulary import train_vocabulary
     from keras_prompt.training.pretraining.config import PretrainConfig
-    from keras_prompt.training.pretraining.run import pretrain
 
     vocabulary = output / "spiece.model"
     if not vocabulary.is_file():
@@ -79,11 +78,7 @@ def make(
         **{k: v for k, v in size.items() if k not in _STEPS},
         **recipe["pretrain"],
     )
-    pretrain(config)
-    if (folder / "0").is_dir():
-        _check_kept(folder / "0", config)
-    else:
-        _keep(folder / "pretrain" / "model", folder / "0", config)
+    _make_kept(folder / "0", config)
     adapt = dict(recipe["adapt"])
     percents, end = adapt.pop("percent"), adapt.pop("decay_steps")
     for percent in percents:
@@ -96,17 +91,19 @@ def make(
             decay_steps=end if percent == percents[-1] else 0,
             **adapt,
         )
-        if (folder / str(percent)).is_dir():
-            _check_kept(folder / str(percent), config)
-            continue
-        pretrain(config)
-        _keep(folder / "adapt" / "model", folder / str(percent), config)
+        _make_kept(folder / str(percent), config)
 
 
-def _keep(model: Path, folder: Path, config: "PretrainConfig") -> None:
-    """Copies a finished model to where later steps do not change it."""
+def _make_kept(folder: Path, config: "PretrainConfig") -> None:
+    """Trains, and copies the model to where later steps do not change it."""
     from keras_prompt.atomic_files import new_folder
+    from keras_prompt.training.pretraining.run import pretrain
 
+    if folder.is_dir():
+        _check_kept(folder, config)
+        return
+    pretrain(config)
+    model = Path(config.output) / "model"
     with new_folder(folder) as partial:
         shutil.copytree(model, partial, dirs_exist_ok=True)
         (partial / _SETTINGS).write_text(_settings(config))

@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--timeout",
         type=positive_number,
-        help="with --server: seconds for a request (30)",
+        help=f"with --server: seconds for a request ({_TIMEOUT:g})",
     )
     add("texts", nargs="*", help="inputs; none reads lines of standard input")
     add("--json", action="store_true", help="one JSON object a line")

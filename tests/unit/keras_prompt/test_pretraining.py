@@ -13,6 +13,9 @@ import tensorflow as tf
 from tensorflow.core.util import event_pb2
 
 from keras_prompt.models.checkpoints import formats, hugging_face
+from keras_prompt.tasks.documents import document_source
+from keras_prompt.tasks.text_corpus import tokenize
+from keras_prompt.tasks.word_vectors import word_vectors
 from keras_prompt.training.pretraining import run as run_module
 from keras_prompt.training.pretraining.config import PretrainConfig
 from keras_prompt.training.pretraining.run import pretrain
@@ -246,3 +249,54 @@ def test_rows_past_the_checkpoint_are_written_again_once(config, whole):
     assert [row["step"] for row in found] == ["2", "4"]
     seconds = [float(row["seconds"]) for row in found]
     assert seconds == sorted(seconds)
+
+
+@pytest.fixture
+def starts(monkeypatch):
+    """The embeddings that runs begin with, in turn."""
+    seen = []
+    start = run_module._start_embeddings
+
+    def watched(backbone, vectors):
+        seen.append(np.array(backbone.embedding_table()))
+        start(backbone, vectors)
+        seen.append(np.array(backbone.embedding_table()))
+
+    monkeypatch.setattr(run_module, "_start_embeddings", watched)
+    return seen
+
+
+def test_pieces_of_the_texts_start_from_their_neighbours(
+    config, tiny_tokenizer, tmp_path, starts
+):
+    pretrain(dataclasses.replace(config, embeddings="cooccurrence"))
+    before, after = starts
+    corpus = tokenize(
+        [document_source(config.texts[0])], tiny_tokenizer, tmp_path / "again"
+    )
+    vectors = word_vectors(corpus, tiny_tokenizer.vocabulary_size, 8)
+    known = sorted(vectors)
+    assert 0 < len(known) < tiny_tokenizer.vocabulary_size
+    np.testing.assert_array_equal(after[known], [vectors[i] for i in known])
+    others = np.setdiff1d(np.arange(len(before)), known)
+    np.testing.assert_array_equal(after[others], before[others])
+
+
+def test_a_run_that_goes_on_keeps_what_it_has_learnt(config, starts):
+    config = dataclasses.replace(config, embeddings="cooccurrence")
+    pretrain(dataclasses.replace(config, steps=2))
+    pretrain(config)
+    assert len(starts) == 2  # of the first run alone
+
+
+def test_an_adaptation_has_the_base_s_embeddings(config):
+    with pytest.raises(ValueError, match="without a base, 'cooccurrence'"):
+        dataclasses.replace(
+            config,
+            vocabulary=None,
+            base="x",
+            objective="prefix_lm",
+            embeddings="cooccurrence",
+        )
+    with pytest.raises(ValueError, match="embeddings='glove'"):
+        dataclasses.replace(config, embeddings="glove")
