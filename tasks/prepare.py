@@ -162,10 +162,11 @@ def _missing(
     inside = directory / official.folder
     folders = [folder for folder in (inside, directory) if folder.is_dir()]
     there = sorted(path.name for path in folders[0].iterdir())
+    found = ", ".join(there[:20]) or "nothing"
     return (
         f"{task_name} needs {', '.join(missing)}. Looked in "
-        f"{' and '.join(map(str, folders))}; found {', '.join(there[:20])}. To "
-        "make a split of another file, name it (--file train=NAME); to leave "
+        f"{' and '.join(map(str, folders))}; found {found}. To make a split of "
+        "another file, name it (--file train=NAME); to leave "
         "out what is absent, pass --allow-missing."
     )
 
