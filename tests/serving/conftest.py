@@ -49,10 +49,21 @@ def served(tiny_tokenizer, tmp_path_factory):
     # Of a real server, which has to see the same files.
     shared = os.environ.get("TF_SERVING_FOLDER")
     folder = Path(shared) if shared else tmp_path_factory.mktemp("server")
-    config = T5Config(tiny_tokenizer.vocabulary_size, 16, 4, 24, 2, 2, 1)
-    backbone = MeshT5Backbone(config, seed=3, preset="tiny")
+    return serve(tiny_tokenizer, folder, "float32")
+
+
+@pytest.fixture(scope="package", params=["int8", "bfloat16"])
+def narrow(request, tiny_tokenizer, tmp_path_factory):
+    """The same in fewer bits."""
+    folder = tmp_path_factory.mktemp(request.param)
+    return serve(tiny_tokenizer, folder, request.param)
+
+
+def serve(tokenizer, folder, dtype):
+    config = T5Config(tokenizer.vocabulary_size, 16, 4, 24, 2, 2, 1)
+    backbone = MeshT5Backbone(config, seed=3, preset="tiny", dtype=dtype)
     served = Served(folder / "base/1", folder / "prompts", {})
-    served.alone["films"] = PromptTunedT5(backbone, tiny_tokenizer, 1)
+    served.alone["films"] = PromptTunedT5(backbone, tokenizer, 1)
     for seed, (name, length) in enumerate(LENGTHS.items()):
         served.alone[name] = served.add(name, length, seed)
     export_server(
