@@ -58,6 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=positive_number,
         help="constant (0.3; with --method model 0.001)",
     )
+    add(
+        "--decay-steps",
+        type=positive_integer,
+        help="last steps, the rate falling to 0 (none)",
+    )
     add("--step-offset", type=int, help="of Adafactor's step (0)")
     add("--dropout-rate", type=probability, help="while training (0)")
     add(

@@ -31,9 +31,8 @@ _POSITIVE = (
 )
 _LEARNING_RATES = {"prompt": 0.3, "model": 0.001}
 _TEXT = "from_text:"
-# A longer run continues a shorter one; where things lie, and how often a run
-# is saved, changes nothing it computes.
-_MAY_CHANGE = frozenset({"steps", "output", "data_dir", "checkpoint_every"})
+# Where things lie, and how often a run is saved, changes nothing it computes.
+_MAY_CHANGE = frozenset({"output", "data_dir", "checkpoint_every"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,8 +55,11 @@ class TuneConfig:
         evaluate_every: steps between evaluations; 1,000 in its code.
         checkpoint_every: steps between checkpoints.
         batch_size: rows a step, of each task; 32 in the paper.
-        learning_rate: constant; in the paper 0.3 for prompts and, times each
+        learning_rate: in the paper 0.3 for prompts and, times each
             weight's root mean square, 0.001 for models, which none takes.
+        decay_steps: the run's last steps, in which the rate falls to 0. None
+            in the paper; small models' labels otherwise swing against each
+            other from one evaluation to the next.
         step_offset: of `Adafactor`; not positive.
         input_length: longer inputs are cut, EOS kept; 512 in the paper.
         target_length: longer targets are refused.
@@ -83,6 +85,7 @@ class TuneConfig:
     checkpoint_every: int = 100
     batch_size: int = 32
     learning_rate: float | None = None
+    decay_steps: int = 0
     step_offset: int = 0
     input_length: int = 512
     target_length: int = 16
@@ -127,6 +130,10 @@ class TuneConfig:
             "dropout_rate": (
                 0 <= self.dropout_rate < 1,
                 "must be at least 0 and below 1",
+            ),
+            "decay_steps": (
+                0 <= self.decay_steps <= self.steps,
+                f"must be at least 0 and at most steps={self.steps}",
             ),
             "step_offset": (
                 self.step_offset <= 0,
@@ -186,8 +193,12 @@ class TuneConfig:
         folder = Path(self.output)
         path = folder / "config.json"
         if path.is_file():
-            mine, theirs = self._as_stored(), _read(path)
-            for field in sorted(mine.keys() - _MAY_CHANGE):
+            # A run from before there was a setting had its default.
+            mine, theirs = self._as_stored(), _DEFAULTS | _read(path)
+            may_change = set(_MAY_CHANGE)
+            if not self.decay_steps:  # A longer run continues a shorter one.
+                may_change.add("steps")
+            for field in sorted(mine.keys() - may_change):
                 if theirs.get(field) != mine[field]:
                     raise ValueError(
                         f"{folder} holds a run with "
@@ -233,6 +244,13 @@ class TuneConfig:
             raise ValueError(
                 f"{path} is no run's settings: {error}."
             ) from error
+
+
+_DEFAULTS = {
+    field.name: field.default
+    for field in dataclasses.fields(TuneConfig)
+    if field.default is not dataclasses.MISSING
+}
 
 
 def _read(path: Path) -> dict[str, Any]:

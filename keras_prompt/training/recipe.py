@@ -12,6 +12,7 @@ from keras_prompt.training.checkpoint import PromptCheckpoint
 from keras_prompt.training.config import TuneConfig
 from keras_prompt.training.evaluator import Evaluator
 from keras_prompt.training.history import History, ProgressBar
+from keras_prompt.training.schedule import LinearEnd
 
 
 def data_options(config: TuneConfig) -> dict[str, Any]:
@@ -46,9 +47,10 @@ def compile_model(config: TuneConfig, model: PromptedT5) -> None:
     options: dict[str, Any] = {}
     if config.method == "model":
         options = {"scale_by_parameter_size": True, "weight_decay": 0.0}
-    optimizer = Adafactor(
-        config.rate, step_offset=config.step_offset, **options
-    )
+    rate = config.rate
+    if config.decay_steps:
+        rate = LinearEnd(rate, config.steps, config.decay_steps)
+    optimizer = Adafactor(rate, step_offset=config.step_offset, **options)
     model.compile(optimizer=optimizer, loss=TokenCrossentropy())
 
 

@@ -16,7 +16,7 @@ from keras_prompt.training.pretraining.checkpoint import (
     restore_checkpoint,
     save_checkpoint,
 )
-from keras_prompt.training.pretraining.schedule import (
+from keras_prompt.training.schedule import (
     InverseSquareRoot,
     LinearEnd,
 )

@@ -21,6 +21,7 @@ from keras_prompt.training.checkpoint import PromptCheckpoint
 from keras_prompt.training.config import TuneConfig
 from keras_prompt.training.evaluation import evaluate_examples
 from keras_prompt.training.evaluator import TaskEvaluator
+from keras_prompt.training.recipe import compile_model
 from keras_prompt.training.tune import tune
 
 
@@ -59,6 +60,10 @@ def config(preset, toy_task, tmp_path, monkeypatch):
         target_length=12,
         answer_by="rank",
     )
+
+
+def interrupt(self, *_):
+    raise KeyboardInterrupt
 
 
 def compiled(model):
@@ -166,6 +171,49 @@ def test_tune_writes_a_run_and_resumes_it(config, tmp_path):
     assert card.label_words == ("negative", "positive")
 
 
+def test_the_rate_falls_to_zero_over_the_last_steps(config, tiny_model):
+    compile_model(dataclasses.replace(config, decay_steps=4), tiny_model)
+    optimizer = tiny_model.optimizer
+    rates = []
+    for step in range(7):
+        optimizer.iterations.assign(step)
+        rates.append(float(optimizer.learning_rate))
+    np.testing.assert_allclose(rates, [0.3, 0.3, 0.3, 0.225, 0.15, 0.075, 0])
+
+
+def test_a_stopped_run_goes_on_to_its_end_and_no_further(
+    config, tmp_path, monkeypatch
+):
+    config = dataclasses.replace(config, decay_steps=4)
+    with monkeypatch.context() as patch:
+        patch.setattr(TaskEvaluator, "on_epoch_end", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            tune(config, verbose=False)
+    result = tune(config, verbose=False)
+    whole = dataclasses.replace(config, output=str(tmp_path / "whole"))
+    np.testing.assert_array_equal(
+        read_prompt(result.folder).prompt,
+        read_prompt(tune(whole, verbose=False).folder).prompt,
+    )
+    for change, message in (
+        ({"steps": 9}, "steps=6; this one has steps=9"),
+        ({"decay_steps": 0}, "decay_steps=4; this one has decay_steps=0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            tune(dataclasses.replace(config, **change), verbose=False)
+    with pytest.raises(ValueError, match="at most steps=6"):
+        dataclasses.replace(config, decay_steps=7)
+
+
+def test_a_run_from_before_a_setting_goes_on(config, tmp_path):
+    tune(dataclasses.replace(config, steps=3), verbose=False)
+    path = tmp_path / "run/config.json"
+    settings = json.loads(path.read_text())
+    del settings["decay_steps"]
+    path.write_text(json.dumps(settings))
+    assert tune(config, verbose=False).steps == 6
+
+
 def test_another_config_in_the_same_folder_is_refused(config):
     tune(config, verbose=False)
     other = dataclasses.replace(config, learning_rate=0.1)
@@ -198,9 +246,6 @@ def test_a_place_that_is_taken_is_refused_before_the_model_is_read(
 def test_an_interrupt_before_fit_has_begun_loses_nothing(
     config, tmp_path, monkeypatch, steps
 ):
-    def interrupt(self, *_):
-        raise KeyboardInterrupt
-
     path = tmp_path / "run" / "checkpoint.safetensors"
     if steps:
         tune(dataclasses.replace(config, steps=steps), verbose=False)
