@@ -41,7 +41,7 @@ class KerasHub:
         self._model.compile(
             optimizer=keras.optimizers.Adafactor(0.3),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            jit_compile=False,
+            jit_compile=work.jit_compile,
         )
         self._rows = work.read_rows()
         self._iterators: dict[str, Any] = {}

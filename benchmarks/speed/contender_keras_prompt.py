@@ -29,7 +29,11 @@ class KerasPrompt:
         self._prompt = np.load(folder / "prompt.npy")
         model = PromptTunedT5.from_preset(folder / "model", len(self._prompt))
         model.prompt.embeddings.assign(self._prompt)
-        model.compile(optimizer=Adafactor(0.3), loss=TokenCrossentropy(0.0))
+        model.compile(
+            optimizer=Adafactor(0.3),
+            loss=TokenCrossentropy(0.0),
+            jit_compile=work.jit_compile,
+        )
         self._model = model
         self._rows: dict[str, Any] = work.read_rows()
         examples = self._rows["examples"][: work.rows]

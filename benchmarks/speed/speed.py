@@ -54,6 +54,7 @@ def main() -> None:
             rows=options.rows,
             steps=options.steps,
             threads=os.cpu_count() or 1,
+            jit_compile=options.jit_compile,
         )
         _alone(prepare, work)
         found = _starts(work, contenders)
@@ -200,6 +201,7 @@ def _options() -> argparse.Namespace:
     add("--rounds", type=int, default=5)
     add("--peers", nargs="*", default=PEERS, choices=PEERS)
     add("--only", nargs="+", choices=list(RACES.values()))
+    add("--jit-compile", action="store_true", help="XLA, for Keras' steps")
     add("--json", action="store_true", help="print all rounds")
     return parser.parse_args()
 

@@ -48,6 +48,7 @@ class Work:
             which are all an epoch.
         steps: of training on equal shapes in a round.
         threads: of each contender.
+        jit_compile: whether XLA compiles Keras' training steps whole.
     """
 
     folder: str
@@ -61,6 +62,7 @@ class Work:
     rows: int
     steps: int
     threads: int
+    jit_compile: bool = False
 
     def read_rows(self) -> dict[str, Any]:
         """The task's rows and labels.
