@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--learning-rate",
         type=positive_number,
-        help="constant (0.3; with --method model 0.001)",
+        help="constant, until --decay-steps (0.3; with --method model 0.001)",
     )
     add(
         "--decay-steps",

@@ -11,6 +11,11 @@ from keras_prompt import initial_prompts
 from keras_prompt.atomic_files import write_file
 from keras_prompt.registry import lookup
 from keras_prompt.training.evaluation import ANSWERS
+from keras_prompt.training.run_settings import (
+    as_stored,
+    refuse_other,
+    with_defaults,
+)
 
 INITIAL_PROMPTS: Mapping[
     str, Callable[[Sequence[str]], initial_prompts.InitialPrompt]
@@ -193,19 +198,11 @@ class TuneConfig:
         folder = Path(self.output)
         path = folder / "config.json"
         if path.is_file():
-            # A run from before there was a setting had its default.
-            mine, theirs = self._as_stored(), _DEFAULTS | _read(path)
             may_change = set(_MAY_CHANGE)
             if not self.decay_steps:  # A longer run continues a shorter one.
                 may_change.add("steps")
-            for field in sorted(mine.keys() - may_change):
-                if theirs.get(field) != mine[field]:
-                    raise ValueError(
-                        f"{folder} holds a run with "
-                        f"{field}={theirs.get(field)!r}; this one has "
-                        f"{field}={mine[field]!r}. Choose another output "
-                        "folder, or the same settings."
-                    )
+            theirs = with_defaults(TuneConfig, _read(path))
+            refuse_other(folder, theirs, self, may_change)
         return folder
 
     def claim_output(self) -> Path:
@@ -216,13 +213,9 @@ class TuneConfig:
             OSError: it cannot be written.
         """
         folder = self.check_output()
-        text = json.dumps(self._as_stored(), indent=2) + "\n"
+        text = json.dumps(as_stored(self), indent=2) + "\n"
         write_file(folder / "config.json", text)
         return folder
-
-    def _as_stored(self) -> dict[str, Any]:
-        """The settings as they come back from the file, tuples as lists."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))
 
     @classmethod
     def of_run(cls, folder: str | Path) -> "TuneConfig":
@@ -244,13 +237,6 @@ class TuneConfig:
             raise ValueError(
                 f"{path} is no run's settings: {error}."
             ) from error
-
-
-_DEFAULTS = {
-    field.name: field.default
-    for field in dataclasses.fields(TuneConfig)
-    if field.default is not dataclasses.MISSING
-}
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -79,6 +79,14 @@ REQUESTS = {
 }
 
 
+def assert_stored_once(served):
+    """The base's weights, in their own type, and little besides."""
+    backbone = served.alone["films"].backbone
+    weights = sum(w.numpy().nbytes for w in backbone.weights)
+    data = served.base / "variables/variables.data-00000-of-00001"
+    assert weights <= data.stat().st_size < weights + 20_000
+
+
 def assert_right(served, name, found):
     assert found["status"].tolist() == [b"ok"] * 4
     if name == "score":

@@ -2,7 +2,7 @@
 
 import pytest
 import tensorflow as tf
-from asked import REQUESTS, assert_right, call
+from asked import REQUESTS, assert_right, assert_stored_once, call
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,4 @@ def test_every_row_gets_what_its_model_would_answer(narrow, signatures, name):
 
 
 def test_weights_are_stored_as_narrow_as_they_are(narrow):
-    backbone = narrow.alone["films"].backbone
-    weights = sum(w.numpy().nbytes for w in backbone.weights)
-    data = narrow.base / "variables/variables.data-00000-of-00001"
-    assert weights <= data.stat().st_size < weights + 20_000
+    assert_stored_once(narrow)

@@ -10,6 +10,7 @@ import tensorflow as tf
 from asked import (
     REQUESTS,
     assert_right,
+    assert_stored_once,
     call,
     decoded,
     request,
@@ -66,10 +67,7 @@ def test_a_process_with_tensorflow_alone_runs_every_signature(served, tmp_path):
 
 
 def test_variables_are_stored_once(served):
-    backbone = served.alone["films"].backbone
-    weights = sum(w.numpy().nbytes for w in backbone.weights)
-    data = served.base / "variables/variables.data-00000-of-00001"
-    assert weights <= data.stat().st_size < weights + 20_000
+    assert_stored_once(served)
 
 
 def test_bad_rows_have_a_status_and_touch_no_neighbour(served, signatures):

@@ -7,6 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from keras_prompt.atomic_files import write_file
+from keras_prompt.training.run_settings import (
+    as_stored,
+    refuse_other,
+    with_defaults,
+)
 
 _POSITIVE = (
     "d_model",
@@ -164,7 +169,12 @@ class PretrainConfig:
         """
         theirs = self.recorded()
         if theirs is not None:
-            self._refuse_other(theirs, Path(self.output))
+            # More steps continue a run, and may give it an end. After that, as
+            # with anything else, it would be another run.
+            may_change = {"output"}
+            if not theirs["decay_steps"]:
+                may_change |= {"steps", "decay_steps"}
+            refuse_other(Path(self.output), theirs, self, may_change)
         return Path(self.output)
 
     def recorded(self) -> dict[str, Any] | None:
@@ -177,13 +187,13 @@ class PretrainConfig:
         if not path.is_file():
             return None
         try:
-            # What an older version did not write down had today's default.
-            return _DEFAULTS | dict(json.loads(path.read_text()))
+            stored = dict(json.loads(path.read_text()))
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"{path} is damaged ({error}). Choose another output folder, "
                 "or remove this one to start again."
             ) from error
+        return with_defaults(PretrainConfig, stored)
 
     def claim_output(self) -> None:
         """Leaves this config in the output folder, which is made if absent.
@@ -192,30 +202,8 @@ class PretrainConfig:
             ValueError: the folder belongs to a run with other settings.
             OSError: it cannot be written.
         """
-        text = json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+        text = json.dumps(as_stored(self), indent=2) + "\n"
         write_file(self.check_output() / "run.json", text)
-
-    def _refuse_other(self, theirs: dict[str, Any], folder: Path) -> None:
-        mine = json.loads(json.dumps(dataclasses.asdict(self)))
-        # More steps continue a run, and may give it an end. After that, as
-        # with anything else, it would be another run.
-        may_change = {"output"}
-        if not theirs["decay_steps"]:
-            may_change |= {"steps", "decay_steps"}
-        for field in sorted(mine.keys() - may_change):
-            if theirs.get(field) != mine[field]:
-                raise ValueError(
-                    f"{folder} holds a run with {field}={theirs.get(field)!r}; "
-                    f"this one has {field}={mine[field]!r}. "
-                    "Choose another output folder, or the same settings."
-                )
-
-
-_DEFAULTS = {
-    field.name: field.default
-    for field in dataclasses.fields(PretrainConfig)
-    if field.default is not dataclasses.MISSING
-}
 
 
 def _check_positive(field: str, value: object) -> None:

@@ -32,10 +32,7 @@ from keras_prompt.training.pretraining.checkpoint import (
 from keras_prompt.training.pretraining.config import PretrainConfig
 from keras_prompt.training.pretraining.progress import PretrainingLog, reading
 from keras_prompt.training.scalars import TensorBoardScalars
-from keras_prompt.training.schedule import (
-    InverseSquareRoot,
-    LinearEnd,
-)
+from keras_prompt.training.schedule import InverseSquareRoot, LinearEnd
 from keras_prompt.types import FloatArray
 
 _VALIDATION_BATCHES = 20

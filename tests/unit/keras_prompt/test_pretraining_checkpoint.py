@@ -16,10 +16,7 @@ from keras_prompt.training.pretraining.checkpoint import (
     restore_checkpoint,
     save_checkpoint,
 )
-from keras_prompt.training.schedule import (
-    InverseSquareRoot,
-    LinearEnd,
-)
+from keras_prompt.training.schedule import InverseSquareRoot, LinearEnd
 
 
 def language_model(d_model=8):

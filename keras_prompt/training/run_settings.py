@@ -1,0 +1,54 @@
+"""A run's settings as its folder keeps them, and whose folder it is."""
+
+import dataclasses
+import json
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+
+def as_stored(config: "DataclassInstance") -> dict[str, Any]:
+    """Settings as they come back from a file, tuples as lists."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def with_defaults(
+    kind: "type[DataclassInstance]", stored: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What an older version did not write down had today's default."""
+    defaults = {
+        field.name: field.default
+        for field in dataclasses.fields(kind)
+        if field.default is not dataclasses.MISSING
+    }
+    return defaults | dict(stored)
+
+
+def refuse_other(
+    folder: Path,
+    theirs: Mapping[str, Any],
+    config: "DataclassInstance",
+    may_change: Collection[str],
+) -> None:
+    """Refuses a folder whose run has other settings.
+
+    Args:
+        folder: of the run.
+        theirs: its settings.
+        config: of this one.
+        may_change: settings that do not make it another run.
+
+    Raises:
+        ValueError: one differs.
+    """
+    mine = as_stored(config)
+    for field in sorted(mine.keys() - may_change):
+        if theirs.get(field) != mine[field]:
+            raise ValueError(
+                f"{folder} holds a run with {field}={theirs.get(field)!r}; "
+                f"this one has {field}={mine[field]!r}. "
+                "Choose another output folder, or the same settings."
+            )
