@@ -117,9 +117,13 @@ def _read(folder: Path) -> dict[str, Any]:
     """
     from keras_prompt.models.checkpoints.checkpoint import read_json
     from keras_prompt.training.checkpoint import base_of
+    from keras_prompt.training.config import TuneConfig
+    from keras_prompt.training.run_settings import with_defaults
 
     path = folder / _CONFIG
     if not path.is_file():
         return {}
     found, base = read_json(path), base_of(folder)
-    return found if base is None else {**found, _MODEL: base}
+    if base is None:
+        return found
+    return {**with_defaults(TuneConfig, found), _MODEL: base}

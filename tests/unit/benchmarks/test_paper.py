@@ -234,6 +234,19 @@ def test_cells_of_other_settings_are_refused(arguments, tmp_path):
     refuse(arguments, "zero-shot/0 was run with input_length 12; .* with None")
 
 
+def test_cells_from_before_a_setting_had_its_default(arguments, tmp_path):
+    paper.main(arguments)
+    out = tmp_path / "out" / "films/tiny-100/prompt-2-class_labels" / "0"
+    settings = json.loads((out / "config.json").read_text())
+    assert settings.pop("decay_steps") == 0
+    (out / "config.json").write_text(json.dumps(settings))
+    paper.main([*arguments, "--report"])
+    tmp_path.joinpath("grid.toml").write_text(
+        GRID + "[methods.prompt]\ndecay_steps = 2\n"
+    )
+    refuse(arguments, "with decay_steps 0; it would now be run with 2")
+
+
 def test_cells_of_other_weights_are_refused(
     arguments, tmp_path, tiny_model, write_preset
 ):
