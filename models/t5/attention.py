@@ -53,7 +53,8 @@ def attention(
         (batch, length, d_model).
     """
     queries = scope.project(x, f"{name}/q")
-    inputs = [queries, memory.keys, memory.values, mask]
+    values = scope.dropout_attention(memory.values, mask)
+    inputs = [queries, memory.keys, values, mask]
     if position_bias is not None:
         inputs.append(position_bias)
     mixed = slicewise(

@@ -6,6 +6,7 @@ D d_model, V vocabulary.
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,6 +19,11 @@ from keras_prompt.models.mesh.replica import Replica
 from keras_prompt.models.mesh.sliced_variable import SlicedVariable
 from keras_prompt.models.t5 import forward
 from keras_prompt.models.t5.config import T5Config
+from keras_prompt.models.t5.dropout import (
+    DropoutNoise,
+    check_dropout_rate,
+    next_seed,
+)
 from keras_prompt.models.t5.dtypes import check_dtype
 from keras_prompt.models.t5.fingerprint import Fingerprint
 from keras_prompt.models.t5.initial_values import aligned_tensor
@@ -27,7 +33,7 @@ from keras_prompt.models.t5.int8 import (
     scale_dimensions,
     scale_name,
 )
-from keras_prompt.models.t5.scope import Scope, next_dropout_seed
+from keras_prompt.models.t5.scope import Scope
 from keras_prompt.models.t5.variables import (
     Dimensions,
     dimension_sizes,
@@ -52,8 +58,9 @@ class MeshT5Backbone(keras.layers.Layer):
             starts.
         seed: of the random weights.
         preset: what to call these weights in cards and errors.
-        dropout_rate: used in training only. The paper's code trained prompts
-            with 0.1 in the frozen stack.
+        dropout_rate: used in training only, wherever T5 drops units, weights
+            of attention among them. The paper's code trained prompts with 0.1
+            in the frozen stack.
         rematerialize: whether attention weights and the feed-forward layer's
             inner activations are computed again for the gradient instead of
             kept, which takes less memory and more time.
@@ -78,7 +85,8 @@ class MeshT5Backbone(keras.layers.Layer):
         float32 (B, T, V).
 
     Raises:
-        ValueError: `dtype` is another one, int8 weights should learn, the
+        ValueError: `dtype` is another one, `dropout_rate` is no probability
+            below 1, int8 weights should learn, the
             mesh or layout does not fit the model or the devices, or the
             weights of a mesh should learn.
     """
@@ -99,6 +107,7 @@ class MeshT5Backbone(keras.layers.Layer):
         name: str = "backbone",
     ) -> None:
         check_dtype(dtype, trainable=trainable)
+        check_dropout_rate(dropout_rate)
         is_int8 = dtype == "int8"
         float_dtype = "float32" if is_int8 else dtype
         super().__init__(name=name, dtype=float_dtype, trainable=trainable)
@@ -324,8 +333,22 @@ class MeshT5Backbone(keras.layers.Layer):
     ) -> tuple[int | None, ...]:
         return (*decoder_token_ids_shape, self.config.vocab_size)
 
+    def compute_output_spec(
+        self,
+        embedded: Any,
+        padding_mask: Any,
+        decoder_token_ids: Any,
+        segments: forward.Segments | None = None,
+        training: bool = False,
+    ) -> keras.KerasTensor:
+        shape = (*decoder_token_ids.shape, self.config.vocab_size)
+        return keras.KerasTensor(shape, "float32")
+
     def _scope(self, training: bool = False) -> Scope:
-        seeds = self._dropout_seeds if training else None
+        seeds = self._dropout_seeds
+        dropout = None
+        if training and seeds is not None:
+            dropout = DropoutNoise(self.dropout_rate, next_seed(seeds))
         return Scope(
             self.config,
             self._lowering,
@@ -333,8 +356,7 @@ class MeshT5Backbone(keras.layers.Layer):
             compute_dtype=tf.as_dtype(self.compute_dtype),
             is_frozen=not self.trainable,
             rematerialize=self.rematerialize and training,
-            dropout_rate=0.0 if seeds is None else self.dropout_rate,
-            dropout_seed=None if seeds is None else next_dropout_seed(seeds),
+            dropout=dropout,
         )
 
     def _read_weight(self, name: str, dtype: tf.DType) -> list[Tensor]:

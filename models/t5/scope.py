@@ -1,10 +1,8 @@
 """What every block needs while a Mesh TensorFlow graph is being built."""
 
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from keras_prompt.models.mesh import MeshTensor, mtf
@@ -12,6 +10,7 @@ from keras_prompt.models.mesh.choice import Lowering
 from keras_prompt.models.mesh.int8_einsum import int8_einsum
 from keras_prompt.models.mesh.operations import ResidentWeight, slicewise
 from keras_prompt.models.t5.config import T5Config
+from keras_prompt.models.t5.dropout import DropoutNoise
 from keras_prompt.models.t5.int8 import scale_name, scale_table
 from keras_prompt.models.t5.variables import weight_table
 from keras_prompt.types import Tensor
@@ -30,9 +29,7 @@ class Scope:
         is_frozen: whether weights let no gradient through.
         rematerialize: whether the largest activations are computed a second
             time for the gradient instead of being kept for it.
-        dropout_rate: 0 outside training. The paper's code used 0.1.
-        dropout_seed: int32 (2,), which makes the noise reproducible; needed
-            when the rate is not 0.
+        dropout: of this step; none outside training.
     """
 
     def __init__(
@@ -44,8 +41,7 @@ class Scope:
         compute_dtype: tf.DType,
         is_frozen: bool,
         rematerialize: bool = False,
-        dropout_rate: float = 0.0,
-        dropout_seed: Tensor | None = None,
+        dropout: DropoutNoise | None = None,
     ) -> None:
         self.config = config
         self.graph = mtf.Graph()
@@ -56,9 +52,7 @@ class Scope:
         self._compute_dtype = compute_dtype
         self._is_frozen = is_frozen
         self._rematerialize = rematerialize
-        self._dropout_rate = dropout_rate
-        self._dropout_seed = dropout_seed
-        self._dropout_sites = itertools.count()
+        self._dropout = dropout
         self._table = weight_table(config) | scale_table(config)
         self._weights: dict[tuple[str, tf.DType], MeshTensor] = {}
         self.d_model = mtf.Dimension("d_model", config.d_model)
@@ -130,25 +124,50 @@ class Scope:
         One mask for all positions of a row is what Mesh-TF's and T5X's T5 do
         (`broadcast_dims=(-2,)`).
         """
-        if not self._dropout_rate:
+        if self._dropout is None:
             return x
-        site = next(self._dropout_sites)
-        keep = 1.0 - self._dropout_rate
-        # Drawn whole, whatever the layout: every mesh drops the same units.
-        noise = tf.random.stateless_uniform(
-            [self._rows(), x.shape.dims[-1].size],
-            self._dropout_seed + tf.constant([0, site]),
-        )
-        kept = self.import_tensor(
-            tf.cast(noise < keep, x.dtype) / tf.cast(keep, x.dtype),
-            ["batch", x.shape.dims[-1].name],
-        )
+        width = x.shape.dims[-1]
         return slicewise(
             lambda slice_, kept: slice_ * kept[:, None],
-            [x, kept],
+            [x, self._kept({width.name: width.size}, x.dtype)],
             x.shape.dims,
             splittable=["batch", "d_model", "d_ff"],
         )
+
+    def dropout_attention(
+        self, values: MeshTensor, mask: MeshTensor
+    ) -> MeshTensor:
+        """Drops attention weights, alike for every query, as T5 does.
+
+        A weight that is scaled alike for every query scales what it weighs:
+        so this scales the values, (batch, memory_length, heads, d_kv).
+        (T5X: `broadcast_dropout`; Mesh-TF: `dropout_broadcast_dims`.)
+
+        Args:
+            values: what attention mixes.
+            mask: of the same memory, from `import_mask`.
+        """
+        if self._dropout is None:
+            return values
+        length = self._size(mask, -1)
+        sizes = {"memory_length": length, "heads": self.heads.size}
+        return slicewise(
+            lambda slice_, kept: slice_ * kept[..., None],
+            [values, self._kept(sizes, values.dtype)],
+            values.shape.dims,
+            splittable=["batch", "heads"],
+        )
+
+    def _kept(
+        self, sizes: Mapping[str, int | Tensor], dtype: tf.DType
+    ) -> MeshTensor:
+        """The factors of (batch, *sizes) units.
+
+        Drawn whole, whatever the layout: every mesh drops the same units.
+        """
+        assert self._dropout is not None
+        noise = self._dropout.draw([self._rows(), *sizes.values()], dtype)
+        return self.import_tensor(noise, ["batch", *sizes])
 
     def lower(self, outputs: Mapping[str, MeshTensor]) -> dict[str, Tensor]:
         """Runs the graph and hands back TensorFlow tensors."""
@@ -158,18 +177,13 @@ class Scope:
 
     def _rows(self) -> int | Tensor:
         """How many rows the caller's batch has."""
-        for tensor, imported in self._entered:
+        for _, imported in self._entered:
             if imported.shape.dims[0].name == "batch":
-                rows = tensor.shape[0]
-                return tf.shape(tensor)[0] if rows is None else int(rows)
+                return self._size(imported, 0)
         raise AssertionError("no batch has entered the graph")
 
-
-def next_dropout_seed(seeds: keras.random.SeedGenerator) -> Tensor:
-    """Int32 (2,); every replica of a strategy drops other units."""
-    seed = tf.cast(seeds.next(), tf.int32)
-    replica = tf.distribute.get_replica_context()
-    if replica is None or replica.num_replicas_in_sync == 1:
-        return seed
-    number = tf.cast(replica.replica_id_in_sync_group, tf.int32)
-    return seed + tf.stack([number * 65_536, 0])
+    def _size(self, imported: MeshTensor, axis: int) -> int | Tensor:
+        """An axis of the caller's tensor that this one was imported of."""
+        tensor = next(t for t, i in self._entered if i is imported)
+        size = tensor.shape[axis]
+        return tf.shape(tensor)[axis] if size is None else int(size)
