@@ -48,6 +48,34 @@ def write_file(path: Path, content: bytes | str) -> None:
         raise OSError(f"{path} cannot be written: {reason}.") from error
 
 
+def check_replaceable(folder: Path, what: str, mark: str, names: str) -> None:
+    """Whether nothing but a former `what` would be lost with a folder.
+
+    Args:
+        folder: may be absent or empty.
+        what: is about to be written there.
+        mark: a path in every such folder.
+        names: pattern of all that lies directly in one.
+
+    Raises:
+        ValueError: the folder holds something else, or is a file.
+    """
+    if not folder.exists():
+        return
+    inside = sorted(folder.iterdir()) if folder.is_dir() else [folder]
+    found = [path.name for path in inside]
+    if found and not (folder / mark).is_file():
+        raise ValueError(
+            f"{folder} exists and holds no {what}. Choose another folder."
+        )
+    for name in found:
+        if not re.fullmatch(names, name):
+            raise ValueError(
+                f"{folder} is to be replaced by another {what}, and holds "
+                f"{name} besides. Move that, or choose another folder."
+            )
+
+
 @contextlib.contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
     """An empty folder to fill, which then takes the place of `folder`.

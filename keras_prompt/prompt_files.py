@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from keras_prompt.atomic_files import new_folder
+from keras_prompt.atomic_files import check_replaceable, new_folder
 from keras_prompt.types import FloatArray, Tensor
 
 FORMAT_VERSION = 1
@@ -25,6 +25,7 @@ INDEX = f"{CHECKPOINT}.index"
 DATA = f"{CHECKPOINT}.data-00000-of-00001"
 _NEEDED = ("saved_model.pb", INDEX, DATA)
 _UNNEEDED = "fingerprint.pb"  # of the graph, which TensorFlow adds
+_NAMES = r"prompt\.json|saved_model\.pb|fingerprint\.pb|variables|assets"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +108,7 @@ def write_prompt(
     """Writes a prompt folder under a temporary name, then renames it.
 
     Args:
-        folder: replaced if it is empty or holds a prompt.
+        folder: replaced if it is empty or holds nothing but a prompt.
         prompt: float32 (P, D).
         card: what is known of it.
 
@@ -199,11 +200,7 @@ def check_place(folder: Path) -> None:
     Raises:
         ValueError: the folder holds something else.
     """
-    is_free = not folder.exists() or (folder / CARD).is_file()
-    if not is_free and not (folder.is_dir() and not any(folder.iterdir())):
-        raise ValueError(
-            f"{folder} exists and holds no prompt. Choose another folder."
-        )
+    check_replaceable(folder, "prompt", CARD, _NAMES)
 
 
 def _save(folder: Path, prompt: FloatArray, card: PromptCard) -> None:
@@ -247,12 +244,19 @@ def _read_card(path: Path) -> PromptCard:
                 f"it has format_version {version!r}, this version of "
                 f"keras_prompt reads {FORMAT_VERSION}"
             )
-        values["label_words"] = tuple(values.get("label_words", ()))
+        words = values.get("label_words", [])
+        if not (isinstance(words, list) and all(map(_is_text, words))):
+            raise TypeError(f"label_words is {words!r}")
+        values["label_words"] = tuple(words)
         card = PromptCard(**values)
         _check_types(card)
         return card
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is no prompt's card: {error}.") from error
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def _check_types(card: PromptCard) -> None:

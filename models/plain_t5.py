@@ -77,6 +77,12 @@ class PlainT5(TextT5):
             )
         )
 
+    def prompt_name(self, task: str | None) -> str:
+        raise ValueError(
+            "A PlainT5 has no prompt. Export the prompt of a PromptTunedT5 or "
+            "a PromptBankT5; a tuned model is a folder of its own."
+        )
+
     @property
     def prompt_weights(self) -> Mapping[str, keras.Variable]:
         return {}

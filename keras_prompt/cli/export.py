@@ -109,9 +109,9 @@ def _of_run(options: argparse.Namespace) -> _Source:
     from keras_prompt.layers.prompt_bank import PromptBank
     from keras_prompt.models.prompt_bank_t5 import PromptBankT5
     from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
-    from keras_prompt.optimizers import Adafactor
     from keras_prompt.training.checkpoint import PromptCheckpoint
     from keras_prompt.training.config import TuneConfig
+    from keras_prompt.training.recipe import compile_model
 
     config = TuneConfig.of_run(options.source)
     if config.method == "model":
@@ -122,11 +122,17 @@ def _of_run(options: argparse.Namespace) -> _Source:
     task = _task_of_run(options, config.task)
     model: PromptBankT5 | PromptTunedT5
     if isinstance(config.task, str):
-        model = PromptTunedT5.from_preset(config.preset, config.prompt_length)
+        model = PromptTunedT5.from_preset(
+            config.preset,
+            config.prompt_length,
+            dropout_rate=config.dropout_rate,
+        )
     else:
         bank = PromptBank(dict.fromkeys(config.task, config.prompt_length))
-        model = PromptBankT5.from_preset(config.preset, bank)
-    model.compile(optimizer=Adafactor(config.rate))
+        model = PromptBankT5.from_preset(
+            config.preset, bank, dropout_rate=config.dropout_rate
+        )
+    compile_model(config, model)
     model.optimizer.build(model.trainable_variables)
     steps = PromptCheckpoint(options.source).restore(model)
     if not steps:

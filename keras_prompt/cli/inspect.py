@@ -11,6 +11,7 @@ from keras_prompt.cli.arguments import natural_number, positive_integer
 from keras_prompt.cli.facts import print_facts
 
 if TYPE_CHECKING:
+    from keras_prompt.prompt_files import PromptCard
     from keras_prompt.types import FloatArray
 
 EXAMPLE = "keras-prompt inspect runs/rte/prompt"
@@ -42,7 +43,8 @@ def run(options: argparse.Namespace) -> None:
 
     Raises:
         FileNotFoundError: there is no such prompt, or no such model.
-        ValueError: the prompt is damaged, or the model is of another width.
+        ValueError: the prompt is damaged, or `--preset` is another model than
+            it was tuned on, or of another width.
     """
     from keras_prompt.cli.quiet import import_tensorflow
 
@@ -67,8 +69,7 @@ def run(options: argparse.Namespace) -> None:
     }
     neighbours = None
     if options.rows:
-        base = card.base if card else None
-        neighbours = _neighbours(prompt[: options.rows], base, options)
+        neighbours = _neighbours(prompt[: options.rows], card, options)
     if options.json:
         print(json.dumps(facts | {"neighbours": neighbours}))
         return
@@ -78,9 +79,12 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _neighbours(
-    rows: "FloatArray", base: str | None, options: argparse.Namespace
+    rows: "FloatArray",
+    card: "PromptCard | None",
+    options: argparse.Namespace,
 ) -> Neighbours | None:
     """None, and a line that says so, where the prompt's base is not here."""
+    base = card.base if card else None
     preset = options.preset or base
     if preset is None:
         _say_why_not("the prompt does not say which base it is for")
@@ -97,6 +101,16 @@ def _neighbours(
     from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
 
     model = PromptTunedT5.from_preset(preset, prompt_length=1)
+    mine = model.backbone.fingerprint()
+    if card is not None and card.fingerprint != mine:
+        if options.preset is not None:
+            raise ValueError(
+                f"Prompt '{options.prompt}' was tuned on "
+                f"{card.describe_base()}; {preset} is another model "
+                f"({mine[:8]}…)."
+            )
+        _say_why_not(f"'{base}' has other weights here than the prompt's base")
+        return None
     return nearest_pieces(
         rows,
         model.backbone.embedding_table(),

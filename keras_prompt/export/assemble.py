@@ -51,7 +51,7 @@ def assemble_release(
         FileNotFoundError: there is no such base or prompt.
         ValueError: the base reads its prompts from a folder, a prompt is
             damaged or of another base, a name is no task's or given twice, or
-            the destination holds something else.
+            the destination is the base, lies in it, or holds something else.
         OSError: it cannot be written; nothing is left behind.
     """
     start = time.perf_counter()
@@ -61,6 +61,11 @@ def assemble_release(
         raise ValueError(
             f"{base} is no base of releases: export one with "
             "serve-export --releases, or export_server(…, prompt_root=None)."
+        )
+    if folder.resolve().is_relative_to(base.resolve()):
+        raise ValueError(
+            "`destination` must lie outside the base, which is kept for "
+            f"further releases. Received: {folder}, of the base {base}"
         )
     files = _read(prompts, card.fingerprint, card.base)
     refuse_other_content(folder)

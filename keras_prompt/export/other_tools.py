@@ -6,7 +6,11 @@ without a card fits, and whose fingerprint it gets when it is exported.
 
 from pathlib import Path
 
-from keras_prompt.export.prompt import load_prompt
+from keras_prompt.export.prompt import (
+    checked,
+    load_prompt,
+    refuse_other_shape,
+)
 from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
 from keras_prompt.prompt_formats import formats, npy, peft
 from keras_prompt.types import FloatArray
@@ -33,15 +37,8 @@ def import_prompt(model: PromptTunedT5, path: str | Path) -> None:
     if found.card is not None:
         load_prompt(model, path)
         return
-    expected = tuple(model.prompt.embeddings.shape)
-    for name, mine, theirs in zip(
-        ("prompt_length", "d_model"), expected, found.prompt.shape, strict=True
-    ):
-        if mine != theirs:
-            raise ValueError(
-                f"Prompt '{path}' has {name} {theirs}; the model "
-                f"({model.backbone.preset}) has {name} {mine}."
-            )
+    mine = model.prompt.embeddings.shape
+    refuse_other_shape(model, path, found.prompt.shape, mine)
     model.prompt.embeddings.assign(found.prompt)
 
 
@@ -60,7 +57,7 @@ def export_npy(
 
     Raises:
         ValueError: the path has another suffix or is a folder, or the prompt
-            is not finite.
+            is not finite or `prompt` not of its width.
         OSError: it cannot be written; nothing is left behind.
     """
     return npy.write(path, _prompt(model, prompt))
@@ -82,12 +79,13 @@ def export_peft(
 
     Raises:
         ValueError: the folder holds something else, or the prompt is not
-            finite.
+            finite or `prompt` not of its width.
         OSError: it cannot be written; nothing is left behind.
     """
     return peft.write(path, _prompt(model, prompt))
 
 
 def _prompt(model: PromptTunedT5, prompt: FloatArray | None) -> FloatArray:
-    value = model.prompt.embeddings.numpy() if prompt is None else prompt
-    return formats.checked(value, "The model")
+    if prompt is None:
+        return formats.checked(model.prompt.embeddings.numpy(), "The model")
+    return formats.checked(checked(model, prompt), "`prompt`")

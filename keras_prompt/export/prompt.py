@@ -36,8 +36,8 @@ def export_prompt(
 
     Args:
         model: whose prompt, and whose base's fingerprint, are written.
-        path: folder to make; one that is empty or holds a prompt is
-            replaced, in one step.
+        path: folder to make; one that is empty or holds nothing but a prompt
+            is replaced, in one step.
         prompt: float32 (P, D) instead of the model's present one, such as
             `model.best.prompt`.
         task: its name, for the card, as are the following; of a bank's
@@ -53,12 +53,13 @@ def export_prompt(
         Bytes of all files: 4 * P * D and about 17 KB of graph and card.
 
     Raises:
-        ValueError: the folder holds something else than a prompt, or a bank
-            has no prompt of the task.
+        ValueError: the folder holds something else than a prompt, the model
+            has none, or none of the task, or `prompt` is not of its width.
         OSError: the place cannot be written; nothing is left behind.
     """
     name = model.prompt_name(task)
-    value = model.prompt_weights[name].numpy() if prompt is None else prompt
+    weight = model.prompt_weights[name]
+    value = weight.numpy() if prompt is None else checked(model, prompt)
     best = model.best_prompts.get(name)
     if best is not None and np.array_equal(best.prompt, value):
         steps = best.step if steps is None else steps
@@ -74,6 +75,21 @@ def export_prompt(
         metrics=metrics,
     )
     return write_prompt(path, value, card)
+
+
+def checked(model: PromptedT5, prompt: FloatArray) -> FloatArray:
+    """A prompt that is not the model's own, if the model could have it.
+
+    Raises:
+        ValueError: it is not (P, D) with the model's D.
+    """
+    width = model.backbone.config.d_model
+    if prompt.ndim != 2 or not len(prompt) or prompt.shape[1] != width:
+        raise ValueError(
+            f"`prompt` must have shape (prompt_length, {width}), the width of "
+            f"{model.backbone.preset}. Received: shape {prompt.shape}"
+        )
+    return prompt
 
 
 def make_card(
@@ -114,6 +130,32 @@ def make_card(
     )
 
 
+def refuse_other_shape(
+    model: PromptedT5,
+    path: str | Path,
+    theirs: Sequence[int],
+    mine: Sequence[int],
+) -> None:
+    """Refuses a prompt that a model has no room for.
+
+    Args:
+        model: for its name.
+        path: of the prompt.
+        theirs: its shape.
+        mine: the shape of the weight it is for.
+
+    Raises:
+        ValueError: they differ; the message says in what.
+    """
+    names = ("prompt_length", "d_model")
+    for name, found, expected in zip(names, theirs, mine, strict=True):
+        if found != expected:
+            raise ValueError(
+                f"Prompt '{path}' has {name} {found}; the model "
+                f"({model.backbone.preset}) has {name} {expected}."
+            )
+
+
 def load_prompt(model: PromptedT5, path: str | Path) -> PromptCard:
     """Puts an exported prompt into a model with the same base.
 
@@ -138,10 +180,6 @@ def load_prompt(model: PromptedT5, path: str | Path) -> PromptCard:
             f"is {model.backbone.preset} ({mine[:8]}…)."
         )
     weight = model.prompt_weights[model.prompt_name(card.task)]
-    if prompt.shape != tuple(weight.shape):
-        raise ValueError(
-            f"Prompt '{path}' has prompt_length {card.prompt_length}; the "
-            f"model was made with prompt_length {weight.shape[0]}."
-        )
+    refuse_other_shape(model, path, prompt.shape, weight.shape)
     weight.assign(prompt)
     return card

@@ -4,8 +4,14 @@ import dataclasses
 import json
 from pathlib import Path
 
+from keras_prompt.atomic_files import check_replaceable
+
 CARD = "assets.extra/server.json"
 FORMAT_VERSION = 1
+_NAMES = (
+    r"saved_model\.pb|fingerprint\.pb|variables|assets|assets\.extra"
+    r"|frozen_part"  # of a base of releases, `checkpoint_parts.PARTS`
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,13 +72,7 @@ def refuse_other_content(path: str | Path) -> None:
     Raises:
         ValueError: it does.
     """
-    folder = Path(path)
-    is_free = not folder.exists() or (folder / CARD).is_file()
-    if not is_free and not (folder.is_dir() and not any(folder.iterdir())):
-        raise ValueError(
-            f"{folder} exists and holds no exported server. Choose another "
-            "folder."
-        )
+    check_replaceable(Path(path), "exported server", CARD, _NAMES)
 
 
 def read_server_card(path: str | Path) -> ServerCard:

@@ -1,6 +1,7 @@
 """What TensorFlow Serving reads beside a SavedModel: how to serve it."""
 
 import dataclasses
+import shlex
 import tempfile
 from pathlib import Path
 
@@ -126,15 +127,17 @@ def _batching(size: int, micros: int) -> str:
 
 
 def _docker_line(folder: Path, card: ServerCard) -> str:
-    root = card.prompt_root
-    prompts = f" -v {root}:{root}:ro" if root is not None else ""
-    return (
-        "docker run --rm -p 8500:8500 -p 8501:8501"
-        f" -v {folder}:{folder}:ro{prompts}"
-        " tensorflow/serving:2.20.0"
-        f" --model_config_file={folder / MODELS}"
-        f" --enable_batching --batching_parameters_file={folder / BATCHING}"
-    )
+    words = ["docker", "run", "--rm", "-p", "8500:8500", "-p", "8501:8501"]
+    for mounted in (folder, card.prompt_root):
+        if mounted is not None:
+            words += ["-v", f"{mounted}:{mounted}:ro"]
+    words += [
+        "tensorflow/serving:2.20.0",
+        f"--model_config_file={folder / MODELS}",
+        "--enable_batching",
+        f"--batching_parameters_file={folder / BATCHING}",
+    ]
+    return shlex.join(words)
 
 
 def _warm_up_records(name: str, card: ServerCard) -> bytes:

@@ -4,6 +4,7 @@ Letters: P prompt length, D d_model.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from keras_prompt.atomic_files import new_folder
+from keras_prompt.atomic_files import check_replaceable, new_folder
 from keras_prompt.types import FloatArray
 
 CONFIG, WEIGHTS, PICKLED = (
@@ -115,14 +116,8 @@ def check_place(folder: Path) -> None:
     Raises:
         ValueError: the folder holds something else.
     """
-    if not folder.exists():
-        return
-    found = {p.name for p in folder.iterdir()} if folder.is_dir() else {""}
-    if not found <= {CONFIG, WEIGHTS}:
-        raise ValueError(
-            f"{folder} exists and is no folder with only an adapter. Choose "
-            "another folder."
-        )
+    names = "|".join(map(re.escape, (CONFIG, WEIGHTS)))
+    check_replaceable(folder, "adapter", CONFIG, names)
 
 
 def _sizes(path: Path) -> tuple[int, int, int]:

@@ -19,6 +19,7 @@ from keras_prompt.training.open_checkpoint import open_checkpoint
 
 _FILE = "checkpoint.safetensors"
 _BEST = "best_"  # before a prompt's name
+_STEPS = "optimizer/iteration"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +56,19 @@ def base_of(directory: str | Path) -> str | None:
         return None
     with _opened(path) as (state, _):
         return state.base
+
+
+def steps_of(directory: str | Path) -> int:
+    """The optimizer's steps that a saved run has done, 0 if there is none.
+
+    Raises:
+        ValueError: the file is no complete checkpoint.
+    """
+    path = Path(directory) / _FILE
+    if not path.is_file():
+        return 0
+    with _opened(path) as (_, file):
+        return int(file.get_tensor(_STEPS)[0])
 
 
 class PromptCheckpoint(keras.callbacks.Callback):

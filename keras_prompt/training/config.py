@@ -12,8 +12,12 @@ from keras_prompt.atomic_files import write_file
 from keras_prompt.registry import lookup
 from keras_prompt.training.evaluation import ANSWERS
 from keras_prompt.training.run_settings import (
+    MAX_SEED,
+    PRETRAINING,
+    TUNING,
     as_stored,
     refuse_other,
+    refuse_other_kind,
     with_defaults,
 )
 
@@ -148,7 +152,10 @@ class TuneConfig:
                 self.answer_by in ANSWERS,
                 f"must be one of {ANSWERS}",
             ),
-            "seed": (self.seed >= 0, "must be at least 0"),
+            "seed": (
+                0 <= self.seed <= MAX_SEED,
+                f"must be from 0 to {MAX_SEED}",
+            ),
             "evaluation_limit": (
                 limit is None or limit > 0,
                 "must be positive or none",
@@ -193,10 +200,12 @@ class TuneConfig:
         """The output folder, which may be absent, if this run may have it.
 
         Raises:
-            ValueError: the folder belongs to a run with other settings.
+            ValueError: the folder belongs to a run with other settings, or of
+                another kind.
         """
         folder = Path(self.output)
-        path = folder / "config.json"
+        path = folder / TUNING
+        refuse_other_kind(folder, PRETRAINING)
         if path.is_file():
             may_change = set(_MAY_CHANGE)
             if not self.decay_steps:  # A longer run continues a shorter one.
@@ -214,7 +223,7 @@ class TuneConfig:
         """
         folder = self.check_output()
         text = json.dumps(as_stored(self), indent=2) + "\n"
-        write_file(folder / "config.json", text)
+        write_file(folder / TUNING, text)
         return folder
 
     @classmethod
@@ -225,10 +234,10 @@ class TuneConfig:
             FileNotFoundError: the folder holds no run.
             ValueError: its config.json is damaged.
         """
-        path = Path(folder) / "config.json"
+        path = Path(folder) / TUNING
         if not path.is_file():
             raise FileNotFoundError(
-                f"{folder} holds no run: there is no config.json in it. "
+                f"{folder} holds no run: there is no {TUNING} in it. "
                 "Give the output folder of `keras-prompt tune`."
             )
         try:

@@ -1,7 +1,5 @@
 """The record of a tuning run, and its live progress bar."""
 
-import csv
-import io
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ import rich.markup  # tfds patches imports while the bar's thread runs
 import rich.progress
 import rich.text
 
-from keras_prompt.atomic_files import write_file
+from keras_prompt.training.history_file import read_rows, write_rows
 
 
 class History(keras.callbacks.Callback):
@@ -29,13 +27,6 @@ class History(keras.callbacks.Callback):
         super().__init__()
         self.path = path
 
-    def rows(self) -> list[dict[str, str]]:
-        """The rows written so far."""
-        if not self.path.is_file():
-            return []
-        with self.path.open(newline="") as file:
-            return list(csv.DictReader(file))
-
     def evaluation(
         self, step: int, task: str | None = None
     ) -> dict[str, float]:
@@ -46,10 +37,10 @@ class History(keras.callbacks.Callback):
             task: for the row of a `BankEvaluator`, which leaves out `score`.
 
         Raises:
-            ValueError: the file has no row of that step.
+            ValueError: the file has no row of that step, or is no history.
         """
         prefix = "val_" if task is None else f"val_{task}:"
-        for row in self.rows():
+        for row in read_rows(self.path):
             if int(row["step"]) == step:
                 return {
                     name.removeprefix(prefix): float(value)
@@ -66,12 +57,9 @@ class History(keras.callbacks.Callback):
     ) -> None:
         step = int(self.model.optimizer.iterations.numpy())
         row = {"step": step, **{k: float(v) for k, v in (logs or {}).items()}}
-        kept = [old for old in self.rows() if int(old["step"]) < step]
-        table = io.StringIO(newline="")
-        writer = csv.DictWriter(table, row, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows([*kept, row])
-        write_file(self.path, table.getvalue())
+        rows = read_rows(self.path)
+        kept = [old for old in rows if int(old["step"]) < step]
+        write_rows(self.path, row, [*kept, row])
 
 
 class _Rate(rich.progress.ProgressColumn):

@@ -10,6 +10,32 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 
+MAX_SEED = 2**31 - 1  # of an int32, which every generator here takes
+# Each kind's record of its settings, and who writes it.
+TUNING, PRETRAINING = "config.json", "run.json"
+_WRITERS = {
+    TUNING: "`keras-prompt tune`, or a model",
+    PRETRAINING: "`keras-prompt pretrain` or `adapt`",
+}
+
+
+def refuse_other_kind(folder: Path, record: str) -> None:
+    """Refuses a folder of a run of the other kind.
+
+    Args:
+        folder: of the run, if there is one.
+        record: of the other kind, `TUNING` or `PRETRAINING`.
+
+    Raises:
+        ValueError: it is there.
+    """
+    if (folder / record).is_file():
+        raise ValueError(
+            f"{folder} has a {record}: it holds a run of {_WRITERS[record]}. "
+            "Choose another output folder."
+        )
+
+
 def as_stored(config: "DataclassInstance") -> dict[str, Any]:
     """Settings as they come back from a file, tuples as lists."""
     return json.loads(json.dumps(dataclasses.asdict(config)))

@@ -59,7 +59,12 @@ class LinearEnd(keras.optimizers.schedules.LearningRateSchedule):
 
     def get_config(self) -> dict[str, Any]:
         return {
-            "rate": self.rate,
+            "rate": keras.saving.serialize_keras_object(self.rate),
             "steps": self.steps,
             "decay_steps": self.decay_steps,
         }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "LinearEnd":
+        rate = keras.saving.deserialize_keras_object(config["rate"])
+        return cls(**{**config, "rate": rate})

@@ -12,6 +12,7 @@ from keras_prompt.models.plain_t5 import PlainT5
 from keras_prompt.models.prompted_t5 import PromptedT5
 from keras_prompt.prompt_files import check_place
 from keras_prompt.tasks.task import Example, Task
+from keras_prompt.training.checkpoint import steps_of
 from keras_prompt.training.config import TuneConfig
 
 
@@ -71,11 +72,17 @@ def check_destinations(config: TuneConfig, folders: Iterable[Path]) -> None:
         folders: for `finish_task` to make, one a task.
 
     Raises:
-        ValueError: the run's folder holds a run with other settings; or one of
+        ValueError: the run's folder holds a run with other settings, or one
+            that has done more steps; or one of
             `folders` holds something else than a prompt or, in model tuning,
             a model; or a file is where a folder has to be.
     """
-    config.check_output()
+    done = steps_of(config.check_output())
+    if done > config.steps:
+        raise ValueError(
+            f"`steps` must not be less than the {done:,} that {config.output} "
+            f"has done. Received: steps={config.steps}"
+        )
     for folder in folders:
         above = next(path for path in folder.parents if path.exists())
         if not above.is_dir():
@@ -85,14 +92,8 @@ def check_destinations(config: TuneConfig, folders: Iterable[Path]) -> None:
             )
         if config.method == "prompt":
             check_place(folder.resolve())
-        elif folder.exists() and not (
-            folder.is_dir()
-            and (hugging_face.recognizes(folder) or not any(folder.iterdir()))
-        ):
-            raise ValueError(
-                f"{folder} exists and holds no model. Choose another output "
-                "folder."
-            )
+        else:
+            hugging_face.check_place(folder)
 
 
 def finish_task(

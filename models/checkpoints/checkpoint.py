@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -159,6 +159,15 @@ def stored_dtype(dtype: str) -> np.dtype:
 def weight_shape(config: T5Config, name: str) -> tuple[int, ...]:
     """The shape of a weight of the table."""
     return tuple(size for _, size in weight_table(config)[name])
+
+
+def fused_shape(name: str, shape: Sequence[int]) -> tuple[int, ...]:
+    """With heads and head width in one axis, as most formats have them."""
+    if len(shape) < 3:
+        return tuple(shape)
+    if name.endswith("/o"):  # (heads, d_kv, d_model)
+        return shape[0] * shape[1], shape[2]
+    return shape[0], shape[1] * shape[2]
 
 
 def weight_groups(

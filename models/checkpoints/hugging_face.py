@@ -31,6 +31,7 @@ from keras_prompt.models.checkpoints.hugging_face_names import (
 )
 from keras_prompt.models.checkpoints.hugging_face_writer import (
     SHARD_BYTES,
+    check_place,
     write,
 )
 from keras_prompt.models.checkpoints.safetensors_files import (
@@ -47,7 +48,7 @@ from keras_prompt.types import FloatArray
 VOCABULARY, TOKENIZER = "spiece.model", "tokenizer.json"
 _PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
-__all__ = ["SHARD_BYTES", "read", "recognizes", "write"]
+__all__ = ["SHARD_BYTES", "check_place", "read", "recognizes", "write"]
 
 
 def recognizes(path: Path) -> bool:

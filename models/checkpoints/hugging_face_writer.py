@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_prompt.atomic_files import new_folder
+from keras_prompt.atomic_files import check_replaceable, new_folder
 from keras_prompt.models.checkpoints.checkpoint import (
     STORED_DTYPES,
     stored_dtype,
@@ -30,6 +31,7 @@ from keras_prompt.models.t5.config import T5Config
 from keras_prompt.models.t5.variables import parameter_count
 from keras_prompt.types import FloatArray
 
+_VOCABULARY = "spiece.model"
 SHARD_BYTES = 5 * 10**9  # where `transformers` begins a new file
 _CODES = {STORED_DTYPES["float32"]: "F32", STORED_DTYPES["bfloat16"]: "BF16"}
 
@@ -60,9 +62,24 @@ def write(
     numpy_dtype = stored_dtype(dtype)
     with new_folder(folder) as partial:
         _write_weights(partial, config, weights, numpy_dtype, shard_bytes)
-        (partial / "spiece.model").write_bytes(model_proto)
+        (partial / _VOCABULARY).write_bytes(model_proto)
         text = json.dumps(config_values(config, dtype), indent=2)
         (partial / CONFIG).write_text(text + "\n")
+
+
+def check_place(folder: Path, *others: str) -> None:
+    """Whether a model may be written there.
+
+    Args:
+        folder: for `write`.
+        others: files that the caller adds to a model.
+
+    Raises:
+        ValueError: the folder holds something else than a model.
+    """
+    names = [re.escape(name) for name in (CONFIG, INDEX, _VOCABULARY, *others)]
+    names.append(r"model(-\d{5}-of-\d{5})?\.safetensors")
+    check_replaceable(folder, "model", CONFIG, "|".join(names))
 
 
 def _write_weights(

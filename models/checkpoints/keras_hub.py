@@ -21,6 +21,7 @@ import numpy as np
 from keras_prompt.models.checkpoints.checkpoint import (
     T5_VOCABULARY,
     Checkpoint,
+    fused_shape,
     read_json,
     weight_shape,
 )
@@ -233,13 +234,9 @@ def _check(
                 f"{path} has no weight '{key}', which {CONFIG} asks for. "
                 "Do both files belong to the same model?"
             )
-        shape = weight_shape(config, name)
+        shape = fused_shape(name, weight_shape(config, name))
         if name.endswith("/relative_attention_bias"):
             shape = shape[::-1]
-        elif len(shape) == 3 and name.endswith("/o"):
-            shape = (shape[0] * shape[1], shape[2])
-        elif len(shape) == 3:
-            shape = (shape[0], shape[1] * shape[2])
         if datasets[key].shape != shape:
             raise ValueError(
                 f"{path}: '{key}' has shape {datasets[key].shape}, but "

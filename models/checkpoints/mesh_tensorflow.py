@@ -31,6 +31,7 @@ from keras_prompt.models.checkpoints.checkpoint import (
     Checkpoint,
     count_layers,
     find_vocabulary,
+    fused_shape,
     weight_shape,
 )
 from keras_prompt.models.checkpoints.mesh_tensorflow_writer import write
@@ -235,11 +236,7 @@ def _check(
 ) -> None:
     for name, stored in names.items():
         apart = weight_shape(config, name)
-        fused = apart
-        if len(apart) == 3 and name.endswith("/o"):
-            fused = (apart[0] * apart[1], apart[2])
-        elif len(apart) == 3:
-            fused = (apart[0], apart[1] * apart[2])
+        fused = fused_shape(name, apart)
         if shapes[stored] not in (apart, fused):
             raise ValueError(
                 f"{prefix}: '{stored}' must have shape {fused}, as the other "

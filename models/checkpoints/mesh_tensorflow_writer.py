@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_prompt.atomic_files import new_folder
 from keras_prompt.models.checkpoints import mesh_tensorflow_gin
 from keras_prompt.models.checkpoints.checkpoint import (
+    fused_shape,
     stored_dtype,
     weight_groups,
 )
@@ -55,9 +56,7 @@ def write(
                     {} if number else {_STEP: np.int64(step)}
                 )
                 tensors |= {
-                    name: _fused(name, weights(name)).astype(
-                        numpy_dtype, copy=False
-                    )
+                    name: _fused(name, weights(name), numpy_dtype)
                     for name in names
                 }
                 parts.append(str(partial / "parts" / f"{number:05d}"))
@@ -90,10 +89,8 @@ def _save(prefix: str, tensors: Mapping[str, Any]) -> None:
         )
 
 
-def _fused(name: str, value: FloatArray) -> FloatArray:
-    """Heads and head width in one axis, as `combine_dims` has them."""
-    if value.ndim < 3:
-        return value
-    if name.endswith("/o"):  # (heads, d_kv, d_model)
-        return value.reshape(-1, value.shape[2])
-    return value.reshape(value.shape[0], -1)
+def _fused(name: str, value: FloatArray, dtype: np.dtype) -> FloatArray:
+    """As `combine_dims` has it."""
+    return value.reshape(fused_shape(name, value.shape)).astype(
+        dtype, copy=False
+    )

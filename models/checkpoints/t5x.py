@@ -20,6 +20,7 @@ import numpy as np
 from keras_prompt.models.checkpoints.checkpoint import (
     Checkpoint,
     find_vocabulary,
+    fused_shape,
     weight_shape,
 )
 from keras_prompt.models.checkpoints.flax_msgpack import (
@@ -193,11 +194,7 @@ def _check(path: Path, config: T5Config, leaves: Leaves) -> None:
     for key, name in expected.items():
         if key not in leaves:
             raise ValueError(f"{path} has no weight '{key}'.")
-        shape = weight_shape(config, name)
-        if len(shape) == 3 and name.endswith("/o"):
-            shape = (shape[0] * shape[1], shape[2])
-        elif len(shape) == 3:
-            shape = (shape[0], shape[1] * shape[2])
+        shape = fused_shape(name, weight_shape(config, name))
         if leaves[key].shape != shape:
             raise ValueError(
                 f"{path}: '{key}' must have shape {shape}, as the other "

@@ -122,7 +122,10 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(
         ((base, target, []), "`prompts` must be several"),
         ((served.base, target, prompts), "no base of releases"),
         ((base, tmp_path / "mine", prompts), "holds no exported server"),
+        ((base, base, prompts), "must lie outside the base"),
+        ((base, base / "2", prompts), "must lie outside the base"),
     ]
+    files = sorted(base.rglob("*"))
     for arguments, message in cases:
         with pytest.raises(ValueError, match=message):
             assemble_release(*arguments)
@@ -131,6 +134,7 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(
     with pytest.raises(FileNotFoundError):
         assemble_release(tmp_path / "nowhere", target, prompts)
     shutil.rmtree(foreign)
+    assert sorted(base.rglob("*")) == files
     assert not target.exists()
     assert not list(target.parent.glob(".*"))
 

@@ -1,5 +1,6 @@
 """The files a TensorFlow Serving reads, and the verbs that go with them."""
 
+import shlex
 import shutil
 import subprocess
 
@@ -121,6 +122,15 @@ def test_the_verb_prints_the_files_and_a_docker_line(base, served, capsys):
     assert line.startswith("docker run")
     assert f"-v {served.root}:{served.root}:ro" in line
     assert f"--model_config_file={base.parent}/models.config" in line
+
+
+def test_a_path_with_a_space_is_one_word_of_the_line(served, tmp_path):
+    base = tmp_path / "my models" / "base"
+    shutil.copytree(served.base.parent, base)
+    words = shlex.split(write_serving_config(base).command)
+    mounts = [words[i + 1] for i, word in enumerate(words) if word == "-v"]
+    assert mounts[0] == f"{base.parent}:{base.parent}:ro"
+    assert f"--model_config_file={base.parent}/models.config" in words
 
 
 @pytest.mark.parametrize(

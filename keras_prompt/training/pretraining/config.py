@@ -8,8 +8,12 @@ from typing import Any
 
 from keras_prompt.atomic_files import write_file
 from keras_prompt.training.run_settings import (
+    MAX_SEED,
+    PRETRAINING,
+    TUNING,
     as_stored,
     refuse_other,
+    refuse_other_kind,
     with_defaults,
 )
 
@@ -129,8 +133,14 @@ class PretrainConfig:
                 "bfloat16 themselves would lose small steps",
             ),
             "input_length": (
-                not (is_prefix_lm and self.input_length % 2),
-                "must be even for prefix_lm, whose rows are two examples",
+                self.input_length > 1
+                and not (is_prefix_lm and self.input_length % 2),
+                "must be at least 2, and even for prefix_lm, whose rows are "
+                "two examples",
+            ),
+            "seed": (
+                0 <= self.seed <= MAX_SEED,
+                f"must be from 0 to {MAX_SEED}",
             ),
             "micro_batches": (
                 self.batch_size % self.micro_batches == 0,
@@ -165,8 +175,10 @@ class PretrainConfig:
         """The output folder, if it is this run's to use.
 
         Raises:
-            ValueError: it belongs to a run with other settings.
+            ValueError: it belongs to a run with other settings, or of another
+                kind.
         """
+        refuse_other_kind(Path(self.output), TUNING)
         theirs = self.recorded()
         if theirs is not None:
             # More steps continue a run, and may give it an end. After that, as
@@ -183,7 +195,7 @@ class PretrainConfig:
         Raises:
             ValueError: its record is damaged.
         """
-        path = Path(self.output) / "run.json"
+        path = Path(self.output) / PRETRAINING
         if not path.is_file():
             return None
         try:
@@ -203,7 +215,7 @@ class PretrainConfig:
             OSError: it cannot be written.
         """
         text = json.dumps(as_stored(self), indent=2) + "\n"
-        write_file(self.check_output() / "run.json", text)
+        write_file(self.check_output() / PRETRAINING, text)
 
 
 def _check_positive(field: str, value: object) -> None:

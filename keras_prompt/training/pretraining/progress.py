@@ -1,8 +1,6 @@
 """What a long run shows and records: lines on a terminal, `history.csv`."""
 
 import contextlib
-import csv
-import io
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +10,8 @@ import keras
 import rich.console
 import rich.status
 
-from keras_prompt.atomic_files import write_file
 from keras_prompt.tasks.text_corpus import Progress
+from keras_prompt.training.history_file import read_rows, write_rows
 
 
 @contextlib.contextmanager
@@ -59,7 +57,7 @@ class PretrainingLog(keras.callbacks.Callback):
         self._steps_per_epoch = steps_per_epoch
         self._step = self._first_step = steps_done
         self._rows = [
-            row for row in _read(path) if int(row["step"]) <= steps_done
+            row for row in read_rows(path) if int(row["step"]) <= steps_done
         ]
         self._seconds_before = (
             float(self._rows[-1]["seconds"]) if self._rows else 0.0
@@ -109,11 +107,7 @@ class PretrainingLog(keras.callbacks.Callback):
             "val_loss": logs["val_loss"],
         }
         self._rows.append({name: str(value) for name, value in row.items()})
-        table = io.StringIO(newline="")
-        writer = csv.DictWriter(table, row)
-        writer.writeheader()
-        writer.writerows(self._rows)
-        write_file(self._path, table.getvalue())
+        write_rows(self._path, row, self._rows)
 
     def close(self) -> None:
         """Leaves the terminal as it was; safe to call twice."""
@@ -130,10 +124,3 @@ class PretrainingLog(keras.callbacks.Callback):
             f"{rate * self._tokens_per_step:,.0f} tokens/s · "
             f"{left / 60:.0f} min left"
         )
-
-
-def _read(path: Path) -> list[dict[str, str]]:
-    if not path.is_file():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))

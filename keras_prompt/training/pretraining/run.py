@@ -1,7 +1,6 @@
 """The recipe of pre-training and LM adaptation, top to bottom."""
 
 import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -10,19 +9,15 @@ import tensorflow as tf
 
 from keras_prompt.atomic_files import write_file
 from keras_prompt.losses import TokenCrossentropy
-from keras_prompt.models.checkpoints import formats, hugging_face
-from keras_prompt.models.checkpoints.hugging_face import VOCABULARY
-from keras_prompt.models.language_model import T5LanguageModel
+from keras_prompt.models.checkpoints import hugging_face
 from keras_prompt.models.t5.backbone import MeshT5Backbone
-from keras_prompt.models.t5.config import T5Config
 from keras_prompt.optimizers import Adafactor
-from keras_prompt.tasks.documents import DocumentSource, document_source
+from keras_prompt.tasks.documents import document_source
 from keras_prompt.tasks.pretraining import (
     pretraining_dataset,
     span_corruption_target_length,
 )
 from keras_prompt.tasks.text_corpus import TokenCorpus, tokenize
-from keras_prompt.tasks.vocabulary import train_vocabulary
 from keras_prompt.tasks.word_vectors import word_vectors
 from keras_prompt.tokenizer import Tokenizer
 from keras_prompt.training.pretraining.checkpoint import (
@@ -31,12 +26,15 @@ from keras_prompt.training.pretraining.checkpoint import (
 )
 from keras_prompt.training.pretraining.config import PretrainConfig
 from keras_prompt.training.pretraining.progress import PretrainingLog, reading
+from keras_prompt.training.pretraining.start import (
+    make_model,
+    start_embeddings,
+)
 from keras_prompt.training.scalars import TensorBoardScalars
 from keras_prompt.training.schedule import InverseSquareRoot, LinearEnd
-from keras_prompt.types import FloatArray
 
 _VALIDATION_BATCHES = 20
-_ROWS = 64  # an embedding table's rows are a multiple of these
+_SUMMARY = "training.json"  # of the run, beside its model
 
 
 def pretrain(config: PretrainConfig) -> dict[str, float]:
@@ -61,10 +59,11 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
         KeyboardInterrupt: the run can go on from its last validation.
     """
     folder = config.check_output()
+    _check_model_place(config, folder / "model")
     sources = [document_source(text) for text in config.texts]
     for source in sources:
         source.version()  # refuses what is absent before any work
-    model, tokenizer = _model(config, sources, folder)
+    model, tokenizer = make_model(config, sources, folder)
     model.compile(
         optimizer=_optimizer(config),
         loss=TokenCrossentropy(),
@@ -88,7 +87,7 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
             vectors = word_vectors(
                 corpus, tokenizer.vocabulary_size, config.d_model, config.seed
             )
-        _start_embeddings(model.backbone, vectors)
+        start_embeddings(model.backbone, vectors)
     config.claim_output()
     log = PretrainingLog(
         folder / "history.csv",
@@ -124,6 +123,16 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
     }
     _write_model(folder / "model", model.backbone, tokenizer, result)
     return result
+
+
+def _check_model_place(config: PretrainConfig, folder: Path) -> None:
+    """Refuses, before any work, what the finished model would replace."""
+    hugging_face.check_place(folder, _SUMMARY)
+    if config.recorded() is None and folder.is_dir() and any(folder.iterdir()):
+        raise ValueError(
+            f"{folder} holds a model, and {folder.parent} no run that made "
+            "it; it would be replaced. Choose another output folder."
+        )
 
 
 def _check_end(config: PretrainConfig, steps_done: int) -> None:
@@ -164,72 +173,6 @@ def _datasets(
     return train, validation.take(_VALIDATION_BATCHES).cache()
 
 
-def _start_embeddings(
-    backbone: MeshT5Backbone, vectors: Mapping[int, FloatArray]
-) -> None:
-    """Random ones stay where there is no vector, as for the sentinels."""
-    table = np.array(backbone.embedding_table())
-    for token_id, vector in vectors.items():
-        table[token_id] = vector
-    backbone.weight("shared/embedding").assign(table)
-
-
-def _tokenizer(
-    config: PretrainConfig, sources: Sequence[DocumentSource], folder: Path
-) -> Tokenizer:
-    """The vocabulary of a model that starts from random weights."""
-    if config.train_vocabulary is None:
-        return Tokenizer.from_file(str(config.vocabulary))
-    path = folder / VOCABULARY
-    # Without a record it may be one that other settings began with.
-    if not path.is_file() or config.recorded() is None:
-        with reading("training a vocabulary on") as progress:
-            model_proto = train_vocabulary(
-                sources, config.train_vocabulary, progress
-            )
-        write_file(path, model_proto)
-    return Tokenizer.from_file(path)
-
-
-def _model(
-    config: PretrainConfig, sources: Sequence[DocumentSource], folder: Path
-) -> tuple[T5LanguageModel, Tokenizer]:
-    if config.base is not None:
-        base = formats.read(Path(config.base))
-        tokenizer = Tokenizer(base.vocabulary)
-        t5_config, weights = base.config, base.weights
-    else:
-        tokenizer = _tokenizer(config, sources, folder)
-        t5_config, weights = _t5_config(config, tokenizer), None
-    backbone = MeshT5Backbone(
-        t5_config,
-        weights=weights,
-        seed=config.seed,
-        dtype=config.dtype,
-        trainable=True,
-    )
-    return T5LanguageModel(backbone, config.micro_batches), tokenizer
-
-
-def _t5_config(config: PretrainConfig, tokenizer: Tokenizer) -> T5Config:
-    ids = tokenizer.vocabulary_size
-    vocab_size = config.vocab_size or -(-ids // _ROWS) * _ROWS
-    if vocab_size < ids:
-        raise ValueError(
-            "`vocab_size` must be at least the vocabulary's "
-            f"{ids} ids. Received: vocab_size={vocab_size}"
-        )
-    return T5Config(
-        vocab_size=vocab_size,
-        d_model=config.d_model,
-        d_kv=config.d_kv,
-        d_ff=config.d_ff,
-        num_heads=config.num_heads,
-        num_encoder_layers=config.num_encoder_layers,
-        num_decoder_layers=config.num_decoder_layers,
-    )
-
-
 def _optimizer(config: PretrainConfig) -> Adafactor:
     rate = config.learning_rate or InverseSquareRoot(config.warmup_steps)
     if config.decay_steps:
@@ -264,4 +207,4 @@ def _write_model(
         tokenizer.model_proto,
         dtype="bfloat16",
     )
-    write_file(folder / "training.json", json.dumps(result, indent=2) + "\n")
+    write_file(folder / _SUMMARY, json.dumps(result, indent=2) + "\n")

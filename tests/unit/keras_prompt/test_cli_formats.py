@@ -79,7 +79,7 @@ def test_an_exported_prompt_goes_to_every_format_and_back(
         (["theirs.npy", "out", "--last"], "--last is for a run"),
         (["theirs.npy", "out", "--format", "npy"], "ends in .npy"),
         (["theirs.npy", "tiny"], "exists and holds no prompt"),
-        (["theirs.npy", "tiny", "--format", "peft"], "only an adapter"),
+        (["theirs.npy", "tiny", "--format", "peft"], "holds no adapter"),
         (["mine", "out", "--preset", "tiny"], "without a card"),
         (
             ["theirs.npy", "out", "--preset", "./tiny", "--task", "glue/sst"],

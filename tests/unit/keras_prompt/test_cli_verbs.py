@@ -2,15 +2,20 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from keras_prompt import tasks
 from keras_prompt.cli import main as cli
+from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
+from keras_prompt.models.t5.backbone import MeshT5Backbone
+from keras_prompt.prompt_files import read_prompt
 
 pytestmark = pytest.mark.usefixtures("keep_stderr")
 
@@ -92,6 +97,42 @@ def test_a_tuned_prompt_can_be_evaluated_exported_and_inspected(
     # for a SavedModel's own ids, which take a byte more or less.
     again = json.loads(run(capsys, *tune, "--json")[1])
     assert again | {"folder_bytes": 0} == result | {"folder_bytes": 0}
+
+
+@pytest.mark.parametrize(
+    "extra", [("--decay-steps", "2"), ("--dropout-rate", "0.1")]
+)
+def test_a_run_is_exported_whatever_its_settings(capsys, tune, tmp_path, extra):
+    result = json.loads(run(capsys, *tune, *extra, "--json")[1])
+    exported = tmp_path / "exported"
+    code, _, err = run(capsys, "export", str(tmp_path / "run"), str(exported))
+    assert (code, err) == (0, "")
+    np.testing.assert_array_equal(
+        read_prompt(exported).prompt, read_prompt(result["folder"]).prompt
+    )
+
+
+def test_another_model_s_words_are_not_shown(
+    capsys, tune, preset, tmp_path, write_preset, tiny_model, monkeypatch
+):
+    folder = json.loads(run(capsys, *tune, "--json")[1])["folder"]
+    other = MeshT5Backbone(tiny_model.backbone.config, seed=9)
+    path = write_preset(
+        PromptTunedT5(other, tiny_model.tokenizer, 2), tmp_path / "other"
+    )
+    code, out, err = run(capsys, "inspect", folder, "--preset", path)
+    assert (code, out) == (1, "")
+    assert "was tuned on tiny" in err
+    assert "is another model" in err
+    # Its own name may by now be that of other weights.
+    shutil.rmtree(preset)
+    shutil.copytree(path, preset)
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(capsys, "inspect", folder)
+    assert code == 0
+    assert "prompt_length" in out
+    assert "cosine" not in out
+    assert "'tiny' has other weights here than the prompt's base" in err
 
 
 def test_an_ensemble_prints_each_prompt_average_best_and_votes(

@@ -255,14 +255,14 @@ def test_rows_past_the_checkpoint_are_written_again_once(config, whole):
 def starts(monkeypatch):
     """The embeddings that runs begin with, in turn."""
     seen = []
-    start = run_module._start_embeddings
+    start = run_module.start_embeddings
 
     def watched(backbone, vectors):
         seen.append(np.array(backbone.embedding_table()))
         start(backbone, vectors)
         seen.append(np.array(backbone.embedding_table()))
 
-    monkeypatch.setattr(run_module, "_start_embeddings", watched)
+    monkeypatch.setattr(run_module, "start_embeddings", watched)
     return seen
 
 

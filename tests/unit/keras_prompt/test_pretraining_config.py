@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from keras_prompt.training.config import TuneConfig
 from keras_prompt.training.pretraining.config import PretrainConfig
 from keras_prompt.training.pretraining.run import pretrain
 
@@ -66,6 +67,29 @@ def test_a_damaged_record_is_named(config, tmp_path):
         pretrain(config)
 
 
+def test_a_folder_of_a_tuning_run_is_refused(config, tmp_path):
+    tuning = TuneConfig("task", "preset", str(tmp_path / "tuned"))
+    tuning.claim_output()
+    with pytest.raises(ValueError, match=r"a run of `keras-prompt tune`"):
+        pretrain(dataclasses.replace(config, output=tuning.output))
+    config.claim_output()
+    with pytest.raises(ValueError, match=r"a run of `keras-prompt pretrain`"):
+        dataclasses.replace(tuning, output=config.output).claim_output()
+
+
+def test_a_model_that_no_run_made_is_not_replaced(config, tmp_path):
+    model = tmp_path / "run" / "model"
+    model.mkdir(parents=True)
+    (model / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"holds a model, and .* no run that"):
+        pretrain(config)
+    (model / "thesis.txt").write_text("all of it")
+    with pytest.raises(ValueError, match=r"holds thesis\.txt besides"):
+        pretrain(config)
+    assert (model / "thesis.txt").read_text() == "all of it"
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["model"]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -80,6 +104,9 @@ def test_a_damaged_record_is_named(config, tmp_path):
         ({"micro_batches": 3}, "`micro_batches` must divide batch_size=2"),
         ({"dtype": "bfloat16"}, "`dtype` must be 'float32' or"),
         ({"objective": "lm"}, "`objective` must be 'span_corruption' or"),
+        ({"seed": -1}, "`seed` must be from 0 to 2147483647"),
+        ({"seed": 2**31}, "`seed` must be from 0 to 2147483647"),
+        ({"input_length": 1}, "`input_length` must be at least 2"),
         ({"texts": ()}, "`texts` must be a sequence of at least one"),
         ({"texts": "a.txt"}, "`texts` must be a sequence of at least one"),
         ({"vocabulary": None}, "Give one of `vocabulary`"),
@@ -87,7 +114,7 @@ def test_a_damaged_record_is_named(config, tmp_path):
         ({"train_vocabulary": 40}, "Give one of `vocabulary`"),
         (
             {"objective": "prefix_lm", "input_length": 31},
-            "`input_length` must be even for prefix_lm",
+            "at least 2, and even for prefix_lm",
         ),
     ],
 )

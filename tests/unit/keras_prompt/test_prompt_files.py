@@ -8,7 +8,9 @@ import sys
 import numpy as np
 import pytest
 
+from keras_prompt.export.other_tools import export_npy, export_peft
 from keras_prompt.export.prompt import export_prompt, load_prompt
+from keras_prompt.models.plain_t5 import PlainT5
 from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
 from keras_prompt.models.t5.backbone import MeshT5Backbone
 from keras_prompt.prompt_files import read_prompt, write_prompt
@@ -103,6 +105,10 @@ def test_cards_that_do_not_fit_are_refused(exported):
     path.write_text(json.dumps(card | {"format_version": 99}))
     with pytest.raises(ValueError, match="format_version 99"):
         read_prompt(exported)
+    for words in ("yes", [1], None):
+        path.write_text(json.dumps(card | {"label_words": words}))
+        with pytest.raises(ValueError, match="label_words is"):
+            read_prompt(exported)
     path.write_text("{")
     with pytest.raises(ValueError, match="is no prompt's card"):
         read_prompt(exported)
@@ -119,6 +125,32 @@ def test_an_export_replaces_a_prompt_and_nothing_else(tiny_model, exported):
     with pytest.raises(ValueError, match="holds no prompt"):
         export_prompt(tiny_model, other)
     assert (other / "notes.txt").read_text() == "keep"
+    (exported / "notes.txt").write_text("keep")
+    with pytest.raises(ValueError, match=r"holds notes\.txt besides"):
+        export_prompt(tiny_model, exported)
+    assert (exported / "notes.txt").read_text() == "keep"
+
+
+@pytest.mark.parametrize("shape", [(3, 7), (16,), (0, 16), (1, 3, 16)])
+def test_a_given_prompt_must_fit_the_model(tiny_model, tmp_path, shape):
+    prompt = np.zeros(shape, np.float32)
+    message = (
+        r"`prompt` must have shape \(prompt_length, 16\), the width of tiny"
+    )
+    for export, name in (
+        (export_prompt, "p"),
+        (export_npy, "p.npy"),
+        (export_peft, "adapter"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            export(tiny_model, tmp_path / name, prompt=prompt)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_without_a_prompt_exports_none(tiny_model, tmp_path):
+    plain = PlainT5(tiny_model.backbone, tiny_model.tokenizer)
+    with pytest.raises(ValueError, match="A PlainT5 has no prompt"):
+        export_prompt(plain, tmp_path / "p")
 
 
 def test_an_unwritable_place_gives_one_error_and_leaves_nothing(

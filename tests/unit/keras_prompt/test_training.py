@@ -205,6 +205,24 @@ def test_a_stopped_run_goes_on_to_its_end_and_no_further(
         dataclasses.replace(config, decay_steps=7)
 
 
+def test_fewer_steps_than_are_done_are_refused(config, tmp_path):
+    tune(config, verbose=False)
+    before = (tmp_path / "run/config.json").read_text()
+    with pytest.raises(ValueError, match=r"less than the 6 that .* has done"):
+        tune(dataclasses.replace(config, steps=3), verbose=False)
+    assert (tmp_path / "run/config.json").read_text() == before
+
+
+def test_a_history_that_is_none_is_named(config, tmp_path):
+    tune(dataclasses.replace(config, steps=3), verbose=False)
+    path = tmp_path / "run/history.csv"
+    path.write_text(path.read_text().replace(",", ";"))
+    with pytest.raises(
+        ValueError, match=r"history\.csv is no history of a run"
+    ):
+        tune(config, verbose=False)
+
+
 def test_a_run_from_before_a_setting_goes_on(config, tmp_path):
     tune(dataclasses.replace(config, steps=3), verbose=False)
     path = tmp_path / "run/config.json"

@@ -236,6 +236,21 @@ def test_the_command_prints_a_line_a_task_and_exports_each(
     assert card.task == NAMES[1]
 
 
+def test_a_prompt_is_exported_whatever_the_run_s_settings(
+    capsys, config, tmp_path
+):
+    extra = ("--decay-steps", 2, "--dropout-rate", 0.1, "--json")
+    result = json.loads(run(capsys, *command(config, *extra))[1])
+    exported = tmp_path / "exported"
+    export = ("export", config.output, exported, "--task", NAMES[1])
+    code, _, err = run(capsys, *export)
+    assert (code, err) == (0, "")
+    np.testing.assert_array_equal(
+        read_prompt(exported).prompt,
+        read_prompt(result["tasks"][NAMES[1]]["folder"]).prompt,
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
