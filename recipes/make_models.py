@@ -9,35 +9,38 @@ same command goes on where it was stopped.
 
 import argparse
 import dataclasses
+import hashlib
 import json
 import shutil
 import sys
-import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recipe_runs import read_recipe, runs
+
 from keras_prompt.cli.quiet import import_tensorflow
+from keras_prompt.registry import lookup
 
 if TYPE_CHECKING:
+    from keras_prompt.tokenizer import Tokenizer
     from keras_prompt.training.pretraining.config import PretrainConfig
 
 _RECIPE = Path(__file__).with_name("small_models.toml")
 _SETTINGS = "recipe.json"  # of a kept model, beside it
-_STEPS = ("pretrain_steps", "adapt_steps")
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Makes one size.
 
     Raises:
-        FileNotFoundError: a text is absent.
-        ValueError: there is no such size, or a folder holds another run.
+        FileNotFoundError: the recipe or a text is absent.
+        ValueError: the recipe is wrong, there is no such size, or a folder
+            holds another run.
         KeyboardInterrupt: the same command goes on from the last validation.
     """
     options = _options(arguments)
-    from keras_prompt.registry import lookup
-
-    recipe = tomllib.loads(options.recipe.read_text())
+    recipe = read_recipe(options.recipe)
     size = lookup("size", options.size, recipe["sizes"])
     import_tensorflow()
     make(recipe, size, options.texts, options.output, options.size)
@@ -58,61 +61,57 @@ def make(
         texts: sources, as `keras-prompt pretrain` takes them.
         output: gets spiece.model, which all sizes share, and the models.
         name: of the size.
+
+    Raises:
+        FileNotFoundError: a text is absent.
+        ValueError: the vocabulary or a folder is another recipe's.
     """
+    planned = runs(recipe, size, texts, output, name)
+    tokenizer = _vocabulary(output, texts, recipe["vocabulary"])
+    for folder, config in planned.items():
+        _make_kept(folder, config, _settings(config, tokenizer))
+
+
+def _vocabulary(output: Path, texts: Sequence[str], pieces: int) -> "Tokenizer":
+    """Trains the vocabulary of all sizes, or checks the one that is there."""
     from keras_prompt.atomic_files import write_file
     from keras_prompt.tasks.documents import document_source
     from keras_prompt.tasks.vocabulary import train_vocabulary
-    from keras_prompt.training.pretraining.config import PretrainConfig
+    from keras_prompt.tokenizer import Tokenizer
 
-    vocabulary = output / "spiece.model"
-    if not vocabulary.is_file():
+    path = output / "spiece.model"
+    if not path.is_file():
         sources = [document_source(text) for text in texts]
-        pieces = train_vocabulary(sources, recipe["vocabulary"])
-        write_file(vocabulary, pieces)
-    folder = output / name
-    config = PretrainConfig(
-        texts=tuple(texts),
-        output=str(folder / "pretrain"),
-        vocabulary=str(vocabulary),
-        steps=size["pretrain_steps"],
-        **{k: v for k, v in size.items() if k not in _STEPS},
-        **recipe["pretrain"],
-    )
-    _make_kept(folder / "0", config)
-    adapt = dict(recipe["adapt"])
-    percents, end = adapt.pop("percent"), adapt.pop("decay_steps")
-    for percent in percents:
-        config = PretrainConfig(
-            texts=tuple(texts),
-            output=str(folder / "adapt"),
-            objective="prefix_lm",
-            base=str(folder / "0"),
-            steps=size["adapt_steps"] * percent // 100,
-            decay_steps=end if percent == percents[-1] else 0,
-            **adapt,
+        write_file(path, train_vocabulary(sources, pieces))
+    tokenizer = Tokenizer.from_file(path)
+    if tokenizer.piece_count != pieces:
+        raise ValueError(
+            f"{path} has {tokenizer.piece_count:,} pieces, and the recipe "
+            f"{pieces:,}. Remove it, and what was made with it, or choose "
+            "another output folder."
         )
-        _make_kept(folder / str(percent), config)
+    return tokenizer
 
 
-def _make_kept(folder: Path, config: "PretrainConfig") -> None:
+def _make_kept(folder: Path, config: "PretrainConfig", settings: str) -> None:
     """Trains, and copies the model to where later steps do not change it."""
     from keras_prompt.atomic_files import new_folder
     from keras_prompt.training.pretraining.run import pretrain
 
     if folder.is_dir():
-        _check_kept(folder, config)
+        _check_kept(folder, settings)
         return
     pretrain(config)
     model = Path(config.output) / "model"
     with new_folder(folder) as partial:
         shutil.copytree(model, partial, dirs_exist_ok=True)
-        (partial / _SETTINGS).write_text(_settings(config))
+        (partial / _SETTINGS).write_text(settings)
 
 
-def _check_kept(folder: Path, config: "PretrainConfig") -> None:
+def _check_kept(folder: Path, settings: str) -> None:
     """Refuses a model that was made otherwise than it would be now."""
     path = folder / _SETTINGS
-    if not path.is_file() or path.read_text() != _settings(config):
+    if not path.is_file() or path.read_text() != settings:
         raise ValueError(
             f"{folder} was made with other settings than the recipe has now; "
             f"{path} has them. Remove it, and what was made of it, or choose "
@@ -120,9 +119,13 @@ def _check_kept(folder: Path, config: "PretrainConfig") -> None:
         )
 
 
-def _settings(config: "PretrainConfig") -> str:
+def _settings(config: "PretrainConfig", tokenizer: "Tokenizer") -> str:
+    """What a model is made with; not where things lie."""
     settings = dataclasses.asdict(config)
-    del settings["output"], settings["base"]  # where things lie
+    del settings["output"], settings["base"]
+    digest = hashlib.sha256(tokenizer.model_proto).hexdigest()
+    pieces = tokenizer.piece_count
+    settings["vocabulary"] = {"pieces": pieces, "sha256": digest}
     return json.dumps(settings, indent=2) + "\n"
 
 

@@ -98,10 +98,18 @@ def register(task: Task) -> Task:
     is logged, so that a notebook's cell can run twice.
 
     Raises:
-        ValueError: it is no Task, or the name is one of the package's own.
+        ValueError: it is no Task, the name is one of the package's own, or
+            one that `get` makes of another.
     """
     if not isinstance(task, Task):
         raise ValueError(f"`task` must be a Task. Received: {task!r}")
+    if task.name.endswith(SENTINEL_SUFFIX):
+        plain = task.name.removesuffix(SENTINEL_SUFFIX)
+        raise ValueError(
+            f"A registered task's name must not end in {SENTINEL_SUFFIX}. "
+            f"Received: '{task.name}'. Register '{plain}' without it: `get` "
+            "then knows both."
+        )
     if task.name in TASKS:
         raise ValueError(
             f"'{task.name}' is a task of keras_prompt. Choose another name."

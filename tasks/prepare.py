@@ -77,7 +77,8 @@ def prepare(
     """Makes a task's data set of local files, without a network.
 
     A prepare that fails or is killed leaves nothing that is taken for a data
-    set. One that is there already, made of the same files, is left as it is.
+    set. One that is there already, made of the same files, is left as it is;
+    so is one that another process made in the meantime.
 
     Args:
         task_name: e.g. "super_glue/rte".
@@ -113,11 +114,11 @@ def prepare(
             _missing(task_name, missing, Path(source_directory), official)
         )
 
-    was_prepared = source.folder.exists()
+    was_prepared = source.folder.exists() or not _build(
+        source, official, found, by_split
+    )
     if was_prepared:
         _check_same(source.folder, by_split)
-    else:
-        _build(source, official, found, by_split)
     infos = source.builder().info.splits
     return Preparation(
         task=task_name,
@@ -192,8 +193,12 @@ def _build(
     official: OfficialFiles,
     found: Mapping[str, Path],
     by_split: Mapping[str, Path],
-) -> None:
-    """Builds in a temporary folder beside, and renames the finished one."""
+) -> bool:
+    """Builds in a temporary folder beside, and renames the finished one.
+
+    Returns:
+        Whether it is in its place: another process may have been faster.
+    """
     source.root.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=source.root, prefix=".prepare-"))
     try:
@@ -207,7 +212,13 @@ def _build(
         prepared.write_card(built.folder, by_split)
         _flush(built.folder)
         source.folder.parent.mkdir(parents=True, exist_ok=True)
-        os.rename(built.folder, source.folder)
+        try:
+            os.rename(built.folder, source.folder)
+        except OSError:
+            if not source.folder.is_dir():
+                raise
+            return False
+        return True
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -1,14 +1,18 @@
-"""What a prepared data set was made of: a card beside tfds' own files."""
+"""A prepared data set: the card beside tfds' own files, and damage to them."""
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from keras_prompt.tasks.official_files import OFFICIAL_FILES
 
 _CARD = "keras_prompt.json"
+# What tfds and TensorFlow write before and after the reason of an error.
+_AROUND = re.compile(r"^.*\}(?:\}|\":) | \[Op:.*$", re.DOTALL)
 
 
 def write_card(folder: Path, files: Mapping[str, Path]) -> None:
@@ -17,9 +21,16 @@ def write_card(folder: Path, files: Mapping[str, Path]) -> None:
 
 
 def read_card(folder: Path) -> dict[str, Any] | None:
-    """What `write_card` wrote; None where tfds itself made the data set."""
+    """What `write_card` wrote; None where tfds itself made the data set.
+
+    Raises:
+        ValueError: it is damaged.
+    """
     path = folder / _CARD
-    return json.loads(path.read_text()) if path.is_file() else None
+    try:
+        return json.loads(path.read_text()) if path.is_file() else None
+    except ValueError as error:
+        raise damaged(folder, ValueError(f"{_CARD}: {error}")) from error
 
 
 def describe(files: Mapping[str, Path]) -> dict[str, Any]:
@@ -50,3 +61,35 @@ def advice(tfds_name: str) -> str:
                 f"keras-prompt tasks prepare {task_name} --from DIR"
             )
     return ""
+
+
+def reason(error: Exception) -> str:
+    """What an error of tfds or TensorFlow says, in a line."""
+    words = " ".join(_AROUND.sub("", str(error)).split())
+    return words[:200].rstrip(".")
+
+
+def damaged(folder: Path, error: Exception) -> ValueError:
+    """The error for a data set that cannot be read as it was written."""
+    return ValueError(
+        f"{folder} is damaged ({reason(error)}). Remove it and prepare it anew."
+    )
+
+
+@contextlib.contextmanager
+def reading(folder: Path) -> Iterator[None]:
+    """To read a data set's rows in, while it may turn out to be damaged.
+
+    Raises:
+        ValueError: its records are cut off, changed or gone.
+    """
+    from tensorflow import errors
+
+    try:
+        yield
+    except (
+        errors.DataLossError,
+        errors.FailedPreconditionError,  # another number of rows
+        errors.NotFoundError,
+    ) as error:  # a preprocessor's own mistake is none of these
+        raise damaged(folder, error) from error

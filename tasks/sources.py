@@ -72,7 +72,7 @@ class FileSource:
         Raises:
             FileNotFoundError: there is no such file.
             ValueError: no such split, no rows, a broken line, or a column
-                that is not there.
+                that is not there, or is there twice.
         """
         path = Path(lookup("split", split, self.paths))
         readers = {".jsonl": _jsonl, ".csv": _csv, ".tsv": _tsv}
@@ -197,6 +197,12 @@ def _table(
     with path.open(encoding="utf-8-sig", newline="") as lines:
         reader = csv.reader(lines, **dialect)
         header = next(reader, [])
+        twice = sorted({name for name in header if header.count(name) > 1})
+        if twice:
+            raise ValueError(
+                f"{path} must name each column once. Twice or more: "
+                f"{', '.join(map(repr, twice))}. Rename them."
+            )
         for row in reader:
             if not row:
                 continue

@@ -1,6 +1,7 @@
 """The Task: where the rows come from, their text form, and how to score it."""
 
 import collections
+import contextlib
 import dataclasses
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -161,7 +162,8 @@ class Task:
             "<unk>" or the label -1, as t5 and tfds write it.
 
         Raises:
-            ValueError: no such split, no rows, or no such columns.
+            ValueError: no such split, no rows, no such columns, a column
+                that holds others, or a damaged data set.
         """
         dataset = self.source.dataset(split)
         first = self.train_preprocessors if is_train(split) else ()
@@ -169,12 +171,14 @@ class Task:
             dataset = preprocess(dataset)
         self._check_columns(dataset.element_spec)
         examples: list[Example] = []
-        for batch in dataset.ragged_batch(_ROWS_AT_A_TIME):
-            columns = {key: _to_python(batch[key]) for key in batch}
-            examples += [
-                dict(zip(columns, row, strict=True))
-                for row in zip(*columns.values(), strict=True)
-            ]
+        # A source that can be damaged on its disk says so.
+        with getattr(self.source, "reading", contextlib.nullcontext)():
+            for batch in dataset.ragged_batch(_ROWS_AT_A_TIME):
+                columns = {key: _to_python(batch[key]) for key in batch}
+                examples += [
+                    dict(zip(columns, row, strict=True))
+                    for row in zip(*columns.values(), strict=True)
+                ]
         if not examples:
             raise ValueError(
                 f"Split '{split}' of task '{self.name}' has no rows."
@@ -182,6 +186,8 @@ class Task:
         return examples
 
     def _check_columns(self, columns: Any) -> None:
+        import tensorflow as tf
+
         found = sorted(columns) if isinstance(columns, Mapping) else []
         missing = {"inputs", "targets"} - set(found)
         if missing:
@@ -191,6 +197,14 @@ class Task:
                 f"{', '.join(sorted(missing))}. Found: "
                 f"{', '.join(found) or 'none'}."
             )
+        for column, spec in columns.items():
+            if not isinstance(spec, tf.TensorSpec | tf.RaggedTensorSpec):
+                raise ValueError(
+                    f"The column '{column}' of task '{self.name}' must be "
+                    "text, numbers or lists of these after preprocessing. "
+                    f"Received: {_described(spec)}. Leave it out, or make its "
+                    "parts columns of their own."
+                )
         for column in ("inputs", "targets"):
             if columns[column].dtype.name != "string":
                 raise ValueError(
@@ -276,6 +290,13 @@ def is_labelled(examples: Sequence[Example]) -> bool:
         or (isinstance(row.get("label"), int) and row["label"] == -1)
         for row in examples
     )
+
+
+def _described(spec: Any) -> str:
+    """What a column that is no single tensor consists of."""
+    if isinstance(spec, Mapping):
+        return f"a column with the columns {', '.join(sorted(spec))}"
+    return type(spec).__name__
 
 
 def _to_python(column: Any) -> list[Any]:

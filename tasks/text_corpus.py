@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from keras_prompt.atomic_files import write_file
+from keras_prompt.atomic_files import new_folder
 from keras_prompt.tasks.documents import Document, DocumentSource
 from keras_prompt.tokenizer import Tokenizer
 
@@ -110,17 +110,18 @@ def _write(
     if not parts:
         names = ", ".join(source.name for source in sources)
         raise ValueError(f"There is no text in {names}.")
-    folder.mkdir(parents=True, exist_ok=True)
-    np.save(folder / "tokens.npy", np.concatenate(parts))
-    np.save(folder / "starts.npy", np.cumsum([0, *lengths], dtype=np.int64))
-    np.save(folder / "is_held_out.npy", np.asarray(held_out))
-    # Written last: its presence says that the others are complete.
     card = {
         "sources": [source.version() for source in sources],
         "pieces": len(lengths),
         "tokens": sum(lengths),
     }
-    write_file(folder / "card.json", json.dumps(card, indent=2) + "\n")
+    starts = np.cumsum([0, *lengths], dtype=np.int64)
+    with new_folder(folder) as partial:
+        np.save(partial / "tokens.npy", np.concatenate(parts))
+        np.save(partial / "starts.npy", starts)
+        np.save(partial / "is_held_out.npy", np.asarray(held_out))
+        card_text = json.dumps(card, indent=2) + "\n"
+        (partial / "card.json").write_text(card_text)
 
 
 def _pieces(

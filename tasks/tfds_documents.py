@@ -1,11 +1,14 @@
 """Documents from any text data set of TensorFlow Datasets."""
 
 import dataclasses
+import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from keras_prompt.registry import lookup
+from keras_prompt.tasks import prepared
 from keras_prompt.tasks.documents import Document, paragraphs_of
 from keras_prompt.tasks.tfds_source import data_root, download
 
@@ -54,7 +57,8 @@ class TfdsDocuments:
 
         Raises:
             FileNotFoundError: it is not prepared and cannot be downloaded.
-            ValueError: there is no such data set, split or feature.
+            ValueError: there is no such data set, split or feature, or it is
+                damaged.
         """
         builder = self._builder()
         rows = builder.info.splits[self.split].num_examples
@@ -65,20 +69,23 @@ class TfdsDocuments:
 
         Raises:
             FileNotFoundError: it is not prepared and cannot be downloaded.
-            ValueError: there is no such data set, split or feature.
+            ValueError: there is no such data set, split or feature, or it is
+                damaged.
         """
         import tensorflow_datasets as tfds
 
-        rows = self._builder().as_dataset(
+        builder = self._builder()
+        rows = builder.as_dataset(
             split=self.split,
             shuffle_files=False,
             read_config=tfds.ReadConfig(try_autocache=False),
             decoders=tfds.decode.PartialDecoding({self.feature: True}),
         )
-        for row in rows.as_numpy_iterator():
-            paragraphs = paragraphs_of(row[self.feature].decode())
-            if paragraphs:
-                yield paragraphs
+        with prepared.reading(Path(builder.data_dir)):
+            for row in rows.as_numpy_iterator():
+                paragraphs = paragraphs_of(row[self.feature].decode())
+                if paragraphs:
+                    yield paragraphs
 
     def _builder(self) -> Any:
         import tensorflow_datasets as tfds
@@ -86,15 +93,28 @@ class TfdsDocuments:
         root = data_root()
         try:
             builder = tfds.builder(self.data_set, data_dir=root)
-        except (tfds.core.DatasetNotFoundError, ValueError) as error:
-            raise ValueError(
-                f"TensorFlow Datasets knows no '{self.data_set}', and none "
-                f"is prepared in {root}."
-            ) from error
+        except (ImportError, OSError):  # these say what is missing
+            raise
+        except Exception as error:  # of whatever kind tfds raises
+            raise self._refusal(root, error) from error
         if not builder.info.splits:
             download(builder)
         self._check(builder)
         return builder
+
+    def _refusal(self, root: Path, error: Exception) -> ValueError:
+        """Of a name that tfds does not know, or a file it cannot read."""
+        folder = root / self.data_set.replace(":", "/")
+        is_of_name = isinstance(error, AssertionError | TypeError | ValueError)
+        is_of_file = isinstance(error, json.JSONDecodeError) or not is_of_name
+        if is_of_file and folder.is_dir():
+            return prepared.damaged(folder, error)
+        is_of_version = isinstance(error, AssertionError)
+        reason = f" ({prepared.reason(error)})" if is_of_version else ""
+        return ValueError(
+            f"TensorFlow Datasets knows no '{self.data_set}', and none is "
+            f"prepared in {root}{reason}."
+        )
 
     def _check(self, builder: Any) -> None:
         lookup("split", self.split.split("[")[0], builder.info.splits)

@@ -61,7 +61,8 @@ class TfdsSource:
             split: a name, or tfds' slice of one: "train[:100]".
 
         Raises:
-            ValueError: no such split, or a slice that tfds refuses.
+            ValueError: no such split, a slice that tfds refuses, or it is
+                damaged.
             FileNotFoundError: it is neither prepared nor can be downloaded.
         """
         import tensorflow_datasets as tfds
@@ -99,18 +100,36 @@ class TfdsSource:
                 f"such as train[:100]. Received: split={split!r} ({error})"
             ) from error
 
+    def reading(self) -> contextlib.AbstractContextManager[None]:
+        """To iterate over the rows of `dataset` in.
+
+        Raises:
+            ValueError: they are damaged.
+        """
+        return prepared.reading(self.folder)
+
     def builder(self) -> Any:
         """The tfds builder of the pinned version.
 
         tfds reads every supported version but generates only the newest.
         GLUE's 1.0.0 differs from 2.0.0 in no code, only in its links, so the
         pinned version is declared the one to generate.
+
+        Raises:
+            ValueError: the data set is damaged.
         """
         import tensorflow_datasets as tfds
 
-        builder = tfds.builder(
-            f"{self.name}:{self.version}", data_dir=self.root
-        )
+        try:
+            builder = tfds.builder(
+                f"{self.name}:{self.version}", data_dir=self.root
+            )
+        except (ImportError, OSError):  # these say what is missing
+            raise
+        except Exception as error:  # of whatever kind tfds raises
+            if not self.folder.is_dir():
+                raise
+            raise prepared.damaged(self.folder, error) from error
         builder.canonical_version = builder.version
         return builder
 

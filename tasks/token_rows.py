@@ -15,19 +15,31 @@ from keras_prompt.types import Tensor
 
 _LOGGER = logging.getLogger("keras_prompt")
 _TEXTS_AT_A_TIME = 1024
+_SENTINEL = "<extra_id_"
 
 Batch = tuple[dict[str, Tensor], Tensor, Tensor]
 
 
 def encode(texts: Sequence[str], tokenizer: Tokenizer) -> tf.RaggedTensor:
-    """Token ids of all texts, int32 (N, ragged), without EOS."""
+    """Token ids of all texts, int32 (N, ragged), without EOS.
+
+    Those of `Tokenizer.encode`: what is tuned on is what is generated from.
+    """
     parts = [
-        tf.constant(texts[start : start + _TEXTS_AT_A_TIME])
+        texts[start : start + _TEXTS_AT_A_TIME]
         for start in range(0, len(texts), _TEXTS_AT_A_TIME)
     ]
-    # The operation holds no lock of Python's, so threads share the work.
+
+    def encode_part(part: Sequence[str]) -> tf.RaggedTensor:
+        # The operation knows no sentinels, but holds no lock of Python's, so
+        # threads share its work.
+        if not any(_SENTINEL in text for text in part):
+            return tokenizer.encode_tensor(tf.constant(part))
+        ids = [tokenizer.encode(text) for text in part]
+        return tf.ragged.constant(ids, tf.int32, ragged_rank=1)
+
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        return tf.concat(list(pool.map(tokenizer.encode_tensor, parts)), axis=0)
+        return tf.concat(list(pool.map(encode_part, parts)), axis=0)
 
 
 def trimmed(

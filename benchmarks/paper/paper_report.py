@@ -163,8 +163,10 @@ def _draw(
     axes.flat[0].legend(fontsize=8)
     canvas.suptitle(drawn.title)
     canvas.tight_layout()
-    canvas.savefig(path, dpi=120)
+    image = io.BytesIO()
+    canvas.savefig(image, dpi=120)
     plt.close(canvas)
+    write_file(path, image.getvalue())
     return True
 
 

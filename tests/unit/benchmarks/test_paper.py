@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import paper
+import paper_report
 import pytest
 from paper_grid import Cell, read_grid
+from paper_place import Place
 
 from keras_prompt import tasks
 from keras_prompt.models.checkpoints import hugging_face
@@ -190,6 +192,31 @@ def test_a_figure_is_drawn_of_what_has_finished(arguments, tmp_path):
     paper.main(arguments)
     image = (tmp_path / "out" / "method.png").read_bytes()
     assert image.startswith(b"\x89PNG")
+
+
+def test_a_figure_that_cannot_be_drawn_leaves_the_one_before(
+    tmp_path, monkeypatch
+):
+    from matplotlib.figure import Figure
+
+    (tmp_path / "grid.toml").write_text(GRID)
+    image = tmp_path / "method.png"
+    image.write_bytes(b"before")
+
+    def full_disk(self, file, **options):
+        if isinstance(file, Path):
+            file.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", full_disk)
+    point = paper_report.Point((50.0,), None)
+    monkeypatch.setattr(paper_report, "_point", lambda *_: point)
+    place = Place(tmp_path, tmp_path, tmp_path)
+    with pytest.raises(OSError, match="No space left"):
+        paper_report.write_report(
+            read_grid(tmp_path / "grid.toml"), ["method"], ["films"], place
+        )
+    assert image.read_bytes() == b"before"
 
 
 def refuse(arguments, message):

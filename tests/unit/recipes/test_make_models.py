@@ -1,5 +1,6 @@
 """The recipe of the small models, on sizes that take seconds."""
 
+import hashlib
 import json
 import math
 import tomllib
@@ -12,6 +13,8 @@ from keras_prompt.models.checkpoints import hugging_face
 from keras_prompt.models.t5.config import T5Config
 from keras_prompt.models.t5.presets import PRESETS
 from keras_prompt.models.t5.variables import weight_table
+from keras_prompt.tasks.documents import document_source
+from keras_prompt.tasks.vocabulary import train_vocabulary
 
 RECIPE = tomllib.loads(
     Path(make_models.__file__).with_name("small_models.toml").read_text()
@@ -51,7 +54,9 @@ def test_every_step_count_can_be_run():
 
 
 @pytest.mark.slow
-def test_a_size_is_made_of_text_with_each_length_of_adaptation(tmp_path):
+def test_a_size_is_made_of_text_with_each_length_of_adaptation(
+    tmp_path, monkeypatch
+):
     corpus = tmp_path / "corpus.txt"
     corpus.write_text(
         "\n\n".join(f"the film {i} is a delight " * 20 for i in range(300))
@@ -93,9 +98,96 @@ def test_a_size_is_made_of_text_with_each_length_of_adaptation(tmp_path):
     make_models.make(*arguments)
     weight = hugging_face.read(output / "tiny" / "100")
     assert weight.weights("shared/embedding").tobytes() == embeddings[100]
+    # Nor where they lie now, however that is spelt.
+    output.rename(tmp_path / "moved")
+    monkeypatch.chdir(tmp_path)
+    moved = (recipe, size, [str(corpus)], Path("moved"), "tiny")
+    make_models.make(*moved)
+    card = json.loads((tmp_path / "moved/tiny/50/recipe.json").read_text())
+    vocabulary = (tmp_path / "moved/spiece.model").read_bytes()
+    assert card["vocabulary"] == {
+        "pieces": 25,
+        "sha256": hashlib.sha256(vocabulary).hexdigest(),
+    }
     recipe["adapt"]["learning_rate"] = 0.002
     with pytest.raises(ValueError, match="50 was made with other settings"):
-        make_models.make(*arguments)
+        make_models.make(*moved)
+    # As many pieces, and others.
+    letters = "abcdefghijklmnopqrstu" * 9
+    (tmp_path / "other.txt").write_text(f"{letters}\n\n{letters}")
+    other = [document_source(tmp_path / "other.txt")]
+    Path("moved/spiece.model").write_bytes(train_vocabulary(other, 25))
+    with pytest.raises(ValueError, match="0 was made with other settings"):
+        make_models.make(*moved)
+
+
+def test_a_vocabulary_of_another_number_of_pieces_is_refused(
+    tmp_path, tiny_tokenizer
+):
+    tiny_tokenizer.save(tmp_path / "spiece.model")
+    with pytest.raises(
+        ValueError,
+        match=rf"{tmp_path}/spiece\.model has {tiny_tokenizer.piece_count} "
+        r"pieces, and the recipe 8,000\. Remove it",
+    ):
+        make_models.main(["pico", "absent.txt", "--output", str(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("vocabulary =", "vocabulry =", "Did you mean 'vocabulary'"),
+        ("vocabulary = 8000", "vocabulary = '8k'", "Received: .*'8k'"),
+        (
+            "vocabulary = 8000",
+            "vocabulary = 8 8",
+            r"toml is no recipe: .*line 5",
+        ),
+        ("[pretrain]", "[pretrian]", "section 'pretrian'. Did you mean 'pret"),
+        ("[pretrain]\n", "[sizes.x]\n", r"it has no 'pretrain'\."),
+        (
+            "d_model = 64",
+            "d_modle = 3",
+            r"\[sizes.pico\] 'd_modle'. Did .*'d_model",
+        ),
+        ("d_model = 64", "d_model = 0", "`d_model` must be a positive integer"),
+        ("[sizes.nano]", "[sizes.nano]\nseed = 'x'", "is no recipe: "),
+        (
+            "[sizes.nano]",
+            "[sizes.nano]\nbatch_size = 8",
+            "multiple values .*size'",
+        ),
+        ("percent = [", "percents = [", "it has no 'percent'"),
+        ("percent = [10, 50", "percent = ['a', 50", "is no recipe: "),
+        (
+            "warmup_steps = 4000",
+            "steps = 4000",
+            "setting in .pretrain. 'steps'",
+        ),
+    ],
+)
+def test_a_recipe_that_makes_no_model_is_refused(tmp_path, old, new, message):
+    text = Path(make_models.__file__).with_name("small_models.toml").read_text()
+    assert old in text
+    path = tmp_path / "recipe.toml"
+    path.write_text(text.replace(old, new, 1))
+    options = ["--recipe", str(path), "--output", str(tmp_path / "o")]
+    with pytest.raises(ValueError, match=message) as raised:
+        make_models.main(["nano", "text.txt", *options])
+    assert str(raised.value).startswith(f"{path} is no recipe: ")
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_recipe_without_sizes_or_without_a_file_is_refused(tmp_path):
+    text = Path(make_models.__file__).with_name("small_models.toml").read_text()
+    path = tmp_path / "recipe.toml"
+    path.write_text(text.partition("[sizes")[0])
+    with pytest.raises(ValueError, match="no recipe: it has no 'sizes'"):
+        make_models.main(["nano", "text.txt", "--recipe", str(path)])
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"No recipe at .*recipe\.toml"):
+        make_models.main(["nano", "text.txt", "--recipe", str(path)])
 
 
 def test_a_misspelt_size_is_named(tmp_path):

@@ -3,6 +3,7 @@
 import gzip
 import lzma
 import os
+import shutil
 import sys
 
 import numpy as np
@@ -114,6 +115,9 @@ def test_a_row_of_tfds_is_a_document():
     [
         ("tfds:tiny_stories", "is written tfds:NAME/SPLIT:FEATURE"),
         ("tfds:tiny_storys/train:text", "knows no 'tiny_storys'"),
+        ("tfds:tiny_stories:9.9.9/train:text", "knows no 'tiny_stories:9.9.9'"),
+        ("tfds:glue/sst2:9.9.9/train:sentence", r"sst2:9\.9\.9'.*only: 2\.0"),
+        ("tfds:glue/sst2/2.0.0/train:sentence", r"no 'glue/sst2/2\.0\.0', and"),
         ("tfds:tiny_stories/trian:text", "Did you mean 'train'"),
         ("tfds:tiny_stories/train[x]:text", "a slice such as"),
         ("tfds:tiny_stories/train:txt", "Did you mean 'text'"),
@@ -126,6 +130,31 @@ def test_a_row_of_tfds_is_a_document():
 def test_a_wrong_source_is_refused_before_it_is_read(word, message):
     with pytest.raises(ValueError, match=message):
         document_source(word).version()
+
+
+@pytest.mark.parametrize(
+    ("version", "pattern", "named"),
+    [
+        ("", "*.tfrecord*", "tiny_stories/1.0.0"),
+        ("", "dataset_info.json", "tiny_stories"),
+        (":1.0.0", "*.tfrecord*", "tiny_stories/1.0.0"),
+        (":1.0.0", "dataset_info.json", "tiny_stories/1.0.0"),
+        (":1.0.0", "features.json", "tiny_stories/1.0.0"),
+    ],
+)
+def test_a_damaged_data_set_of_tfds_is_named(
+    tmp_path, monkeypatch, tfds_folder, version, pattern, named
+):
+    whole = tfds_folder / "tiny_stories"
+    copy = shutil.copytree(whole, tmp_path / "tiny_stories")
+    (path,) = copy.glob(f"*/{pattern}")
+    path.write_bytes(path.read_bytes()[:-7])
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    with pytest.raises(
+        ValueError,
+        match=rf"^{tmp_path / named} is damaged \(.*Remove it and prepare it",
+    ):
+        documents(f"tfds:tiny_stories{version}/train:text")
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from keras_prompt import tasks
+from keras_prompt.tasks import token_rows
 from keras_prompt.tasks.pipeline import make_dataset
 from keras_prompt.tasks.task import Task
 
@@ -342,3 +343,28 @@ def test_the_tokens_are_those_that_the_tokenizer_gives_one_by_one(
     for row, text in zip(x["encoder_token_ids"], texts, strict=True):
         assert row[row != 0].tolist() == [*tiny_tokenizer.encode(text), 1]
     assert y[0].tolist() == [*tiny_tokenizer.encode("True"), 1]
+
+
+def test_a_sentinel_in_a_text_is_the_token_that_generation_sees(
+    tiny_tokenizer, monkeypatch
+):
+    # In the first part of three and in the last; the second is vectorised.
+    monkeypatch.setattr(token_rows, "_TEXTS_AT_A_TIME", 2)
+    texts = [
+        "a <extra_id_0> film",
+        "the film",
+        "a dog",
+        "<extra_id_100> is no sentinel",
+        "<extra_id_7>",
+    ]
+    task = _task([(text, f"{text} dull") for text in texts], "validation")
+    ((x, y, _),) = _batches(
+        make_dataset(task, "validation", tiny_tokenizer, target_length=40)
+    )
+    last = tiny_tokenizer.vocabulary_size - 1
+    assert last in x["encoder_token_ids"][0]
+    assert x["encoder_token_ids"][4, :2].tolist() == [last - 7, 1]
+    for row, target, text in zip(x["encoder_token_ids"], y, texts, strict=True):
+        assert row[row != 0].tolist() == [*tiny_tokenizer.encode(text), 1]
+        expected = [*tiny_tokenizer.encode(f"{text} dull"), 1]
+        assert target[target != 0].tolist() == expected

@@ -1,5 +1,6 @@
 """Official files in a folder become a data set of tfds, or nothing."""
 
+import dataclasses
 import json
 import logging
 import os
@@ -246,6 +247,32 @@ def test_a_kill_leaves_nothing_that_is_taken_for_a_data_set(tmp_path):
     assert len(task.examples("train")) == 3
 
 
+@pytest.mark.parametrize("is_same", [True, False])
+def test_a_process_that_was_faster_made_the_data_set(
+    tmp_path, monkeypatch, is_same
+):
+    folder = _write_rte(tmp_path / "RTE")
+    other = _RTE if is_same else _RTE | {"val.jsonl": _RTE["train.jsonl"]}
+    theirs = _write_rte(tmp_path / "theirs", other)
+    rename = os.rename
+
+    def after_theirs(source, target):
+        monkeypatch.setattr(os, "rename", rename)
+        prepare("super_glue/rte", theirs, tmp_path / "data")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", after_theirs)
+    if is_same:
+        summary = prepare("super_glue/rte", folder, tmp_path / "data")
+        assert summary.was_prepared
+        assert summary.rows == {"train": 3, "validation": 2, "test": 1}
+    else:
+        with pytest.raises(ValueError, match="holds this data set already"):
+            prepare("super_glue/rte", folder, tmp_path / "data")
+    found = {path.parent for path in _everything(tmp_path / "data")}
+    assert found == {tmp_path / "data/super_glue/rte/1.0.2"}
+
+
 def test_a_failure_at_the_last_moment_leaves_nothing(tmp_path, monkeypatch):
     def full_disk(*_):
         raise OSError(28, "No space left on device")
@@ -256,6 +283,58 @@ def test_a_failure_at_the_last_moment_leaves_nothing(tmp_path, monkeypatch):
             "super_glue/rte", _write_rte(tmp_path / "RTE"), tmp_path / "data"
         )
     assert _everything(tmp_path / "data") == []
+
+
+def _cut(path):
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "damage", "reason"),
+    [
+        ("*-train.tfrecord*", _cut, "truncated record"),
+        ("*-train.tfrecord*", Path.unlink, "No such file"),
+        ("*-train.tfrecord*", lambda path: path.write_bytes(b""), "expected"),
+        ("dataset_info.json", _cut, "Failed to load JSON"),
+        ("features.json", _cut, "Unterminated"),
+        ("keras_prompt.json", _cut, r"keras_prompt\.json: "),
+    ],
+)
+def test_a_damaged_data_set_is_named_with_what_to_do(
+    tmp_path, pattern, damage, reason
+):
+    folder = _write_rte(tmp_path / "RTE")
+    whole = prepare("super_glue/rte", folder, tmp_path / "data").folder
+    (path,) = whole.glob(pattern)
+    damage(path)
+    task = tasks.get("super_glue/rte", tmp_path / "data")
+    with pytest.raises(
+        ValueError,
+        match=rf"^{whole} is damaged \(.*{reason}.*\)\. Remove it and prepare "
+        r"it anew\.$",
+    ):
+        task.examples("train")
+
+
+def test_a_preprocessor_s_mistake_is_no_damage(tmp_path):
+    import tensorflow as tf
+
+    folder = _write_rte(tmp_path / "RTE")
+    prepare("super_glue/rte", folder, tmp_path / "data")
+    task = dataclasses.replace(
+        tasks.get("super_glue/rte", tmp_path / "data"),
+        preprocessors=[
+            lambda rows: rows.map(
+                lambda row: {
+                    "inputs": row["premise"],
+                    "targets": row["hypothesis"],
+                    "n": tf.strings.to_number(row["premise"]),
+                }
+            )
+        ],
+    )
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Ann sings"):
+        task.examples("train")
 
 
 def test_what_is_neither_prepared_nor_to_be_had_is_told_in_one_line(tmp_path):

@@ -65,6 +65,8 @@ def test_numbers_of_jsonl_stay_numbers(tmp_path):
         ("d.csv", "a,b\n", "no rows in .*d.csv"),
         ("d.csv", "", "no rows in .*d.csv"),
         ("d.tsv", "a\tb\n1\n", "line 2, has 1 values for the 2 columns a, b"),
+        ("d.tsv", "a\tb\ta\n1\t2\t3\n", r"d\.tsv must name each .*: 'a'\."),
+        ("d.csv", "a,b,b,a\n", r"d\.csv must name each .*: 'a', 'b'\. Rename"),
         ("d.jsonl", '{"a": 1}\n{"b": 1}', "row 0 has a; row 1 has b"),
         ("d.jsonl", '{"a": 1}\n{"a": "x"}', "Row 0 has 1; row 1 has 'x'"),
         ("d.jsonl", '{"a": 1}\n{"a": [1]}', r"Row 0 has 1; row 1 has \[1\]"),

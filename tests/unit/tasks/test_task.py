@@ -84,6 +84,28 @@ def test_targets_that_are_numbers_are_refused():
         _task(rows).examples("train")
 
 
+def test_a_column_of_columns_is_refused():
+    def nest(rows):
+        return rows.map(lambda row: row | {"of": {"b": row["inputs"], "a": 1}})
+
+    with pytest.raises(
+        ValueError,
+        match=r"The column 'of' of task 'films' must be text, numbers or lists "
+        r".*Received: a column with the columns a, b\. Leave it out",
+    ):
+        _task(preprocessors=[nest]).examples("train")
+
+
+def test_a_sparse_column_is_refused():
+    import tensorflow as tf
+
+    def add(rows):
+        return rows.map(lambda row: row | {"n": tf.sparse.from_dense([0, 1])})
+
+    with pytest.raises(ValueError, match=r"'n' .* Received: SparseTensorSpec"):
+        _task(preprocessors=[add]).examples("train")
+
+
 def test_no_rows_are_refused():
     with pytest.raises(ValueError, match="no rows in split 'train'"):
         _task([]).examples("train")
@@ -187,6 +209,15 @@ def test_a_task_of_the_package_cannot_be_replaced():
 def test_only_a_task_can_be_registered():
     with pytest.raises(ValueError, match="must be a Task"):
         tasks.register("super_glue/cb")
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_name_that_get_makes_of_another_is_not_registered():
+    with pytest.raises(ValueError, match=r"Register 'films' without it: `get`"):
+        tasks.register(_task().with_sentinel())
+    assert "films+sentinel" not in tasks.names()
+    tasks.register(_task())
+    assert tasks.get("films+sentinel") == _task().with_sentinel()
 
 
 def test_a_data_dir_reaches_the_source_and_changes_nothing_else():

@@ -1,5 +1,8 @@
 """Token ids on disk: pieces, held-out documents, the cache; vocabularies."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -85,12 +88,46 @@ def test_a_cache_that_was_not_finished_is_made_anew(
     source, tiny_tokenizer, tmp_path
 ):
     cache = tmp_path / "cache"
-    whole = tokenize([source], tiny_tokenizer, cache)
+    whole = np.array(tokenize([source], tiny_tokenizer, cache).tokens)
     (card,) = cache.glob("*/card.json")
     card.unlink()
     (card.parent / "tokens.npy").write_bytes(b"half")
     again = tokenize([source], tiny_tokenizer, cache)
-    np.testing.assert_array_equal(again.tokens, whole.tokens)
+    np.testing.assert_array_equal(again.tokens, whole)
+
+
+def test_a_cache_is_on_the_disk_before_it_is_in_its_place(
+    source, tiny_tokenizer, tmp_path, monkeypatch
+):
+    synced = set()
+    fsync = os.fsync
+
+    def noted(descriptor):
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        assert not list((tmp_path / "cache").glob("[!.]*/card.json")) or (
+            path == tmp_path / "cache"
+        )
+        synced.add(path.name)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    tokenize([source], tiny_tokenizer, tmp_path / "cache")
+    (card,) = (tmp_path / "cache").glob("*/card.json")
+    assert {path.name for path in card.parent.iterdir()} <= synced
+
+
+def test_a_cache_that_cannot_be_written_leaves_nothing(
+    source, tiny_tokenizer, tmp_path, monkeypatch
+):
+    def full_disk(path, values):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "save", full_disk)
+        with pytest.raises(OSError, match="No space left"):
+            tokenize([source], tiny_tokenizer, tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+    tokenize([source], tiny_tokenizer, tmp_path / "cache")
 
 
 def test_sources_without_a_document_are_refused(tiny_tokenizer, tmp_path):
