@@ -107,7 +107,8 @@ def class_labels(
         population: of the other rows.
 
     Raises:
-        ValueError: `labels` is empty, holds an empty string, or is one string.
+        ValueError: `labels` is empty, holds an empty string, or is one
+            string; or, when it is used, a label has no tokens.
     """
     words = _checked_labels(labels)
     fallback = sampled_vocab(population)
@@ -127,6 +128,11 @@ def class_labels(
             )
         for row, word in enumerate(words[:prompt_length]):
             ids = tokenizer.encode(word)
+            if not ids:
+                raise ValueError(
+                    "`labels` must be words of the vocabulary. "
+                    f"Received: {word!r}, which has no tokens"
+                )
             prompt[row] = embedding_table[ids].mean(axis=0)
         return prompt
 

@@ -46,7 +46,10 @@ class TokenCrossentropy(keras.losses.Loss):
             raise ValueError(
                 f"`z_loss` must be at least 0. Received: z_loss={z_loss!r}"
             )
-        super().__init__(name=name, reduction="mean_with_sample_weight")
+        # Keras casts the ids, too, to this type, whatever the logits'.
+        super().__init__(
+            name=name, reduction="mean_with_sample_weight", dtype="float32"
+        )
         self.z_loss = z_loss
 
     def __call__(

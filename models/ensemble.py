@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from keras_prompt.models.prompt_bank_t5 import PromptBankT5
-from keras_prompt.models.text_batches import refuse_one_string
+from keras_prompt.models.text_batches import check_labels, refuse_one_string
 from keras_prompt.types import FloatArray
 
 
@@ -94,7 +94,11 @@ class PromptEnsemble:
 
         Returns:
             float32 (B, K, L).
+
+        Raises:
+            ValueError: `labels` are one string, or none.
         """
+        check_labels(labels)
         names = self.model.bank.names
         rows, prompts = self._rows(texts)
         scores = self.model.rank(

@@ -20,7 +20,13 @@ from keras_prompt.models.prompted_t5 import (
     load_base,
 )
 from keras_prompt.models.t5.backbone import MeshT5Backbone
-from keras_prompt.models.text_batches import TextBatch, pad_rows, text_batches
+from keras_prompt.models.text_batches import (
+    TextBatch,
+    check_labels,
+    pad_rows,
+    refuse_one_string,
+    text_batches,
+)
 from keras_prompt.tokenizer import Tokenizer
 from keras_prompt.types import FloatArray, Tensor
 
@@ -140,7 +146,13 @@ class PromptBankT5(PromptedT5):
             embedded, inputs["task_index"], inputs["encoder_padding_mask"]
         )
 
-    def compile(self, *args: Any, loss: Any = None, **kwargs: Any) -> None:
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
         reduction = getattr(loss, "reduction", None)
         if loss is not None and reduction != "mean_with_sample_weight":
             raise ValueError(
@@ -149,7 +161,7 @@ class PromptBankT5(PromptedT5):
                 "with reduction='mean_with_sample_weight'. "
                 f"Received: loss={loss!r} with reduction={reduction!r}"
             )
-        super().compile(*args, loss=loss, **kwargs)
+        super().compile(optimizer, loss, *args, **kwargs)
 
     def fit(
         self, x: Any = None, *args: Any, **kwargs: Any
@@ -228,8 +240,10 @@ class PromptBankT5(PromptedT5):
             float32 (B,): log P(target and EOS | the task's prompt, text).
 
         Raises:
-            ValueError: as `generate`, or `targets` are not as many as texts.
+            ValueError: as `generate`; or `targets` are one string, or not as
+                many as texts.
         """
+        refuse_one_string(targets, "targets")
         if len(texts) != len(targets):
             raise ValueError(
                 "`targets` must have one target a text. Received: "
@@ -264,7 +278,8 @@ class PromptBankT5(PromptedT5):
             last of a task that has fewer.
 
         Raises:
-            ValueError: as `generate`, or a task has no labels.
+            ValueError: as `generate`; or a task has no labels, or one string
+                for them.
         """
         names = self._names(texts, tasks)
         by_task = {name: self._labels(name, labels) for name in set(names)}
@@ -290,6 +305,7 @@ class PromptBankT5(PromptedT5):
             raise ValueError(
                 f"Task '{task}' has no labels to rank; give them in `labels`."
             )
+        check_labels(found, f"labels[{task!r}]")
         return found
 
     def _names(self, texts: Sequence[str], tasks: Tasks) -> list[str]:
@@ -323,13 +339,15 @@ def _key(task: str) -> str:
 
 
 def _check_base(backbone: MeshT5Backbone, bank: PromptBank) -> None:
-    mine = backbone.fingerprint() if bank.cards else ""
-    for name, card in bank.cards.items():
-        if card.d_model != backbone.config.d_model:
+    prompts = bank.prompts if bank.built else {}
+    for name, weight in prompts.items():
+        if weight.shape[1] != backbone.config.d_model:
             raise ValueError(
-                f"Prompt '{name}' has d_model {card.d_model}; this model, "
+                f"Prompt '{name}' has d_model {weight.shape[1]}; this model, "
                 f"{backbone.preset}, has {backbone.config.d_model}."
             )
+    mine = backbone.fingerprint() if bank.cards else ""
+    for name, card in bank.cards.items():
         if card.fingerprint != mine:
             raise ValueError(
                 f"Prompt '{name}' was tuned on {card.describe_base()}; this "

@@ -5,6 +5,7 @@ L labels.
 """
 
 import functools
+import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -109,12 +110,17 @@ class PromptedT5(StrategyModel):
 
         Args:
             task: its name.
-            score: larger is better.
+            score: larger is better; no number, as of a correlation with a
+                constant, is worse than any.
             step: optimizer steps behind it.
         """
         for name, weight in self.weights_of(task).items():
             before = self.best_prompts.get(name)
-            if before is None or score > before.score:
+            if (
+                before is None
+                or math.isnan(before.score)
+                or score > before.score
+            ):
                 value = weight.numpy().copy()
                 self.best_prompts[name] = BestPrompt(score, step, value)
 
@@ -161,15 +167,17 @@ class PromptedT5(StrategyModel):
         x: Any = None,
         *args: Any,
         epochs: int = 1,
-        callbacks: Sequence[keras.callbacks.Callback] | None = None,
+        callbacks: Any = None,
         initial_epoch: int = 0,
         steps_per_epoch: int | None = None,
         **kwargs: Any,
     ) -> keras.callbacks.History:
+        self._assert_compile_called("fit")
         # Callbacks that save come last: what the others find out in the same
         # step belongs to what is saved.
         callbacks = sorted(
-            callbacks or [], key=lambda callback: hasattr(callback, "resume")
+            keras.tree.flatten(callbacks or []),
+            key=lambda callback: hasattr(callback, "resume"),
         )
         position = getattr(x, "position", None)
         per_epoch = steps_per_epoch
@@ -215,7 +223,7 @@ class PromptedT5(StrategyModel):
     def summary(self, *args: Any, **kwargs: Any) -> None:
         """Prints Keras' table, then what is frozen and what learns."""
         super().summary(*args, **kwargs)
-        print_line = kwargs.get("print_fn", print)
+        print_line = kwargs.get("print_fn") or print
         print_line(self.parameter_report())
 
     def parameter_report(self) -> str:
@@ -233,7 +241,17 @@ class PromptedT5(StrategyModel):
     def write(
         self, batches: Iterable[TextBatch], sampler: Any, max_length: int
     ) -> list[str]:
-        """An output for every text of some batches, in the texts' order."""
+        """An output for every text of some batches, in the texts' order.
+
+        Raises:
+            ValueError: there is no such sampler, or `max_length` is no
+                positive integer.
+        """
+        if not isinstance(max_length, int) or max_length < 1:
+            raise ValueError(
+                "`max_length` must be a positive integer. "
+                f"Received: max_length={max_length!r}"
+            )
         sampler = decoding.get_sampler(sampler)
         outputs: dict[int, str] = {}
         for rows, features in batches:

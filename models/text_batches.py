@@ -92,6 +92,21 @@ def refuse_one_string(texts: Sequence[str], argument: str = "texts") -> None:
         )
 
 
+def check_labels(labels: Sequence[str], argument: str = "labels") -> None:
+    """Whether they can be ranked.
+
+    Args:
+        labels: what was given.
+        argument: as what.
+
+    Raises:
+        ValueError: they are one string instead of several, or none.
+    """
+    refuse_one_string(labels, argument)
+    if not len(labels):
+        raise ValueError(f"`{argument}` must hold at least one label.")
+
+
 def pad_rows(rows: Sequence[Sequence[int]]) -> TokenIds:
     """int32 (rows, longest row), zeros after each row's end."""
     width = max((len(row) for row in rows), default=0)

@@ -9,7 +9,12 @@ from typing import Any
 import numpy as np
 
 from keras_prompt.models.prompted_t5 import BestPrompt, PromptedT5
-from keras_prompt.models.text_batches import pad_rows, text_batches
+from keras_prompt.models.text_batches import (
+    check_labels,
+    pad_rows,
+    refuse_one_string,
+    text_batches,
+)
 from keras_prompt.types import FloatArray
 
 
@@ -56,8 +61,9 @@ class TextT5(PromptedT5):
             tokens, natural logarithm.
 
         Raises:
-            ValueError: `targets` are not as many as `texts`.
+            ValueError: `targets` are one string, or not as many as `texts`.
         """
+        refuse_one_string(targets, "targets")
         if len(texts) != len(targets):
             raise ValueError(
                 "`targets` must have one target a text. Received: "
@@ -80,7 +86,11 @@ class TextT5(PromptedT5):
 
         Returns:
             float32 (B, L), as `score` gives them.
+
+        Raises:
+            ValueError: `labels` are one string, or none.
         """
+        check_labels(labels)
         batches = text_batches(texts, self.tokenizer, batch_size, input_length)
         ids = pad_rows(self.target_rows(labels))[None]  # (1, L, T)
         return self.log_likelihoods(batches, np.repeat(ids, len(texts), axis=0))

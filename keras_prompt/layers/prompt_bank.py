@@ -17,6 +17,7 @@ import tensorflow as tf
 from keras_prompt.layers.prompt_embedding import (
     check_prompt_length,
     check_token_embeddings_shape,
+    output_spec,
 )
 from keras_prompt.prompt_files import PromptCard, PromptFile, read_prompt
 from keras_prompt.registry import lookup
@@ -206,6 +207,17 @@ class PromptBank(keras.layers.Layer):
         if length is not None:
             length += max(self.prompt_lengths.values())
         return (batch, length, width), (batch, length)
+
+    def compute_output_spec(
+        self,
+        token_embeddings: Any,
+        task_index: Any,
+        padding_mask: Any = None,
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+        shapes = self.compute_output_shape(
+            token_embeddings.shape, task_index.shape
+        )
+        return output_spec(token_embeddings, shapes)
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()

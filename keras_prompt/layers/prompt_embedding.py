@@ -79,10 +79,9 @@ class PromptEmbedding(keras.layers.Layer):
             padding_mask = mask
         if padding_mask is None:
             padding_mask = ops.ones_like(token_embeddings[:, :, 0], "bool")
-        # One for each row, whatever the batch: (B, 1, 1).
-        rows = ops.ones_like(token_embeddings[:, :1, :1])
         prompt = ops.cast(self.embeddings, token_embeddings.dtype)
-        prompt = rows * prompt[None]  # (P, D) -> (B, P, D)
+        rows = ops.shape(token_embeddings)[0]
+        prompt = ops.broadcast_to(prompt, (rows, *self.embeddings.shape))
         visible = ops.ones_like(prompt[:, :, 0], "bool")
         return (
             ops.concatenate([prompt, token_embeddings], axis=1),
@@ -107,6 +106,15 @@ class PromptEmbedding(keras.layers.Layer):
         length = None if length is None else length + self.prompt_length
         return (batch, length, width), (batch, length)
 
+    def compute_output_spec(
+        self,
+        token_embeddings: Any,
+        padding_mask: Any = None,
+        mask: Any = None,
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+        shapes = self.compute_output_shape(token_embeddings.shape)
+        return output_spec(token_embeddings, shapes)
+
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         config["prompt_length"] = self.prompt_length
@@ -114,6 +122,20 @@ class PromptEmbedding(keras.layers.Layer):
             self.prompt_initializer
         )
         return config
+
+
+def output_spec(
+    token_embeddings: Any, shapes: tuple[tuple[int | None, ...], ...]
+) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """Symbolic outputs of a layer that puts prompts before `token_embeddings`.
+
+    Keras itself would give both the layer's own type.
+    """
+    embedded, visible = shapes
+    return (
+        keras.KerasTensor(embedded, token_embeddings.dtype),
+        keras.KerasTensor(visible, "bool"),
+    )
 
 
 def check_prompt_length(prompt_length: Any) -> None:

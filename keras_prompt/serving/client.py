@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_prompt.models.text_batches import (
+    check_labels,
     pad_rows,
     refuse_one_string,
     text_batches,
@@ -125,9 +126,7 @@ class Client:
             ValueError: as `generate`, like the others; or no labels, or one
                 string instead of several.
         """
-        refuse_one_string(labels, "labels")
-        if not labels:
-            raise ValueError("`labels` must hold at least one label.")
+        check_labels(labels)
         if not texts:
             return np.zeros((0, len(labels)), np.float32)
         inputs = self._inputs(texts, tasks)

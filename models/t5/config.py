@@ -11,6 +11,8 @@ _POSITIVE = (
     "num_heads",
     "num_encoder_layers",
     "num_decoder_layers",
+    "num_buckets",
+    "max_distance",
 )
 
 
@@ -55,6 +57,24 @@ class T5Config:
                     f"`{field}` must be a positive integer. "
                     f"Received: {field}={value!r}"
                 )
+        # The encoder has half of the buckets for each side, and half of those
+        # for single distances; the others must have some left to share.
+        if self.num_buckets < 4:
+            raise ValueError(
+                "`num_buckets` must be at least 4. "
+                f"Received: num_buckets={self.num_buckets}"
+            )
+        if self.max_distance <= self.num_buckets // 2:
+            raise ValueError(
+                "`max_distance` must be above half of num_buckets="
+                f"{self.num_buckets}. "
+                f"Received: max_distance={self.max_distance}"
+            )
+        if not self.layer_norm_epsilon > 0:
+            raise ValueError(
+                "`layer_norm_epsilon` must be positive. "
+                f"Received: layer_norm_epsilon={self.layer_norm_epsilon!r}"
+            )
         if self.feed_forward not in ("gated-gelu", "relu"):
             raise ValueError(
                 "`feed_forward` must be 'gated-gelu' (T5 1.1) or 'relu' "

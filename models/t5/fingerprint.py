@@ -1,7 +1,7 @@
 """Tells one set of weights from another, however they are stored.
 
-A hexadecimal SHA-256 over every weight's name and shape and up to 65,536 of
-its values, evenly spaced and rounded to bfloat16: a checkpoint has one
+A hexadecimal SHA-256 over every weight's name and shape and at least 65,536 of
+its values, or all, evenly spaced and rounded to bfloat16: a checkpoint has one
 fingerprint whether it is kept as float32 or bfloat16. An int8 model takes it
 from the weights it is made of, before they are quantised, so that a prompt
 fits the float and the int8 model of one checkpoint alike.
@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from keras_prompt.types import FloatArray, Tensor
 
-_SAMPLES = 65_536  # values of each weight that are hashed
+_SAMPLES = 65_536  # values of each weight, at least, that are hashed
 
 
 class Fingerprint:

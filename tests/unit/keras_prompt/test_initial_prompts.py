@@ -59,6 +59,12 @@ def test_class_labels_are_means_of_their_tokens(table, tiny_tokenizer):
     np.testing.assert_array_equal(value[2:], rest)
 
 
+def test_a_label_without_tokens_is_refused(table, tiny_tokenizer):
+    start = initial_prompts.class_labels(["a", "\u200b"])
+    with pytest.raises(ValueError, match=r"'\\u200b', which has no tokens"):
+        make(start, table, tiny_tokenizer, 3)
+
+
 def test_more_labels_than_rows_warn(table, tiny_tokenizer):
     start = initial_prompts.class_labels(["a", "the", "film"])
     with pytest.warns(UserWarning, match="3 labels .* 2 vectors"):

@@ -40,6 +40,17 @@ def test_the_gradient_is_that_of_the_plain_formula():
     )
 
 
+def test_ids_are_not_rounded_to_keras_own_type():
+    logits = tf.random.stateless_normal([1, 2, 1000], [1, 2])
+    y = np.array([[513, 999]])  # bfloat16 has neither
+    expected = float(TokenCrossentropy()(y, logits))
+    keras.config.set_floatx("bfloat16")
+    try:
+        assert float(TokenCrossentropy()(y, logits)) == expected
+    finally:
+        keras.config.set_floatx("float32")
+
+
 def test_padding_does_not_count():
     loss = TokenCrossentropy(0.0)(np.array([[2, 0]]), LOGITS)
     np.testing.assert_allclose(loss, CE[0], rtol=1e-6)

@@ -66,8 +66,10 @@ def test_no_gradient_reaches_a_prompt_that_no_row_has():
 def test_it_works_between_symbolic_tensors():
     tokens = keras.Input((None, 2))
     task = keras.Input((), dtype="int32")
-    bank = PromptBank({"a": 2, "b": 1})
-    model = keras.Model([tokens, task], bank(tokens, task))
+    bank = PromptBank({"a": 2, "b": 1}, dtype="bfloat16")
+    x, mask = bank(tokens, task)
+    assert (x.dtype, mask.dtype) == ("float32", "bool")
+    model = keras.Model([tokens, task], [x, mask])
     index = np.array([0, 1, 0])
     found = model.predict([TOKENS, index], verbose=0)
     for got, expected in zip(found, bank(TOKENS, index), strict=True):

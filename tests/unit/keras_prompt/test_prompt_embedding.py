@@ -47,6 +47,20 @@ def test_the_weight_is_float32_and_the_output_the_inputs_type(dtype):
     assert len(layer.trainable_weights) == len(layer.weights) == 1
 
 
+def test_symbolic_outputs_have_the_same_types():
+    tokens = keras.KerasTensor((None, None, 4), "bfloat16")
+    x, mask = PromptEmbedding(2)(tokens)
+    assert (x.dtype, x.shape) == ("bfloat16", (None, None, 4))
+    assert (mask.dtype, mask.shape) == ("bool", (None, None))
+
+
+def test_a_prompt_stands_before_an_empty_input():
+    layer = PromptEmbedding(2)
+    x, mask = layer(TOKENS[:, :0], MASK[:, :0])
+    np.testing.assert_array_equal(x, np.stack([layer.embeddings] * 2))
+    np.testing.assert_array_equal(mask, np.ones((2, 2), bool))
+
+
 @pytest.mark.parametrize("length", [0, -1, 1.5, True, "3", None])
 def test_a_prompt_length_that_is_no_positive_integer_is_refused(length):
     with pytest.raises(ValueError, match="`prompt_length` must be a positive"):

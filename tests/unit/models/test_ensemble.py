@@ -77,6 +77,8 @@ def test_one_text_instead_of_several_is_refused(ensemble):
     for answer in (ensemble.generate, lambda x: ensemble.rank(x, LABELS)):
         with pytest.raises(ValueError, match="Received one string: 'a film'"):
             answer("a film")
+    with pytest.raises(ValueError, match="`labels` must be a sequence"):
+        ensemble.rank_each(TEXTS, "no")
     assert ensemble.generate([]) == []
     assert ensemble.rank([], LABELS).shape == (0, 2)
 

@@ -1,5 +1,6 @@
 """The bank's model: a mixed batch answers as each prompt alone."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -125,6 +126,10 @@ def test_counts_that_differ_and_missing_labels_are_refused(served):
         served.score(TEXTS, TASKS, ["a"])
     with pytest.raises(ValueError, match="Task 'third' has no labels"):
         served.rank(TEXTS, TASKS, {"first": ["a"], "second": ["b"]})
+    with pytest.raises(ValueError, match=r"`labels\['first'\]` must be a seq"):
+        served.rank(TEXTS, "first", {"first": "no"})
+    with pytest.raises(ValueError, match="`targets` must be a sequence"):
+        served.score(["a", "b"], "first", "no")
 
 
 def test_a_prompt_of_another_base_or_width_is_refused_by_name(
@@ -139,6 +144,10 @@ def test_a_prompt_of_another_base_or_width_is_refused_by_name(
     wide = MeshT5Backbone(dataclasses.replace(config, d_model=20))
     with pytest.raises(ValueError, match=r"'first' has d_model 16.*has 20"):
         PromptBankT5(wide, served.tokenizer, served.bank)
+    built = PromptBank({"new": 2})
+    built.build((None, None, 7))
+    with pytest.raises(ValueError, match=r"'new' has d_model 7.*has 16"):
+        PromptBankT5(served.backbone, served.tokenizer, built)
 
 
 def test_evaluate_sums_each_tasks_own_token_mean(served, alone):
@@ -159,8 +168,11 @@ def test_evaluate_sums_each_tasks_own_token_mean(served, alone):
 
 
 def test_a_loss_that_cannot_be_told_apart_by_task_is_refused(served):
-    with pytest.raises(ValueError, match="must be a mean over weights"):
-        served.compile(optimizer="sgd", loss="mse")
+    for loss in (("sgd", "mse"), ("sgd", keras.losses.MeanSquaredError())):
+        with pytest.raises(ValueError, match="must be a mean over weights"):
+            served.compile(*loss)
+    served.compile("sgd", TokenCrossentropy())
+    assert isinstance(served.loss, TokenCrossentropy)
 
 
 def test_the_report_counts_every_prompt(served):

@@ -235,6 +235,7 @@ def test_only_the_prompt_changes_in_fit(tiny_model, jit_compile):
 
 def test_summary_states_frozen_and_trainable_counts(tiny_model):
     lines = []
+    tiny_model.summary(print_fn=None)  # Keras' default
     tiny_model.summary(print_fn=lines.append)
     frozen = parameter_count(tiny_model.backbone.config)
     assert (
@@ -253,6 +254,54 @@ def test_dropout_acts_in_training_only(tiny_tokenizer):
     first, second = model(x, training=True).numpy(), model(x, training=True)
     assert np.abs(first - still).max() > 1e-3
     assert np.abs(first - second).max() > 1e-3
+
+
+def test_one_string_or_none_is_no_labels(tiny_model):
+    for answer, message in (
+        (lambda: tiny_model.rank(TEXTS, "no"), "`labels` must be a sequence"),
+        (lambda: tiny_model.rank(TEXTS, []), "at least one label"),
+        (lambda: tiny_model.score(["a", "b"], "no"), "`targets` must be a seq"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            answer()
+
+
+@pytest.mark.parametrize("max_length", [0, -1, 1.5, "8"])
+def test_max_length_must_be_a_positive_integer(tiny_model, max_length):
+    with pytest.raises(ValueError, match="`max_length` must be a positive int"):
+        tiny_model.generate(TEXTS, max_length=max_length)
+
+
+def test_fit_takes_what_keras_fit_takes(tiny_model):
+    x, y = features(tiny_model.tokenizer, TEXTS, ["a", "a film", "the"])
+    with pytest.raises(ValueError, match=r"call `compile\(\)` before"):
+        tiny_model.fit(x, y)
+    tiny_model.compile(Adafactor(0.3), TokenCrossentropy())
+    ends = []
+    callback = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: ends.append(epoch)
+    )
+    tiny_model.fit(x, y, callbacks=callback, verbose=0)
+    assert ends == [0]
+
+
+def test_a_score_that_is_no_number_is_worse_than_any(tiny_model):
+    for step, score in enumerate([float("nan"), 50.0, float("nan"), 40.0]):
+        tiny_model.keep_best("films", score, step)
+    assert tiny_model.best.score == 50.0
+    assert tiny_model.best.step == 1
+
+
+def test_symbolic_logits_are_float32(tiny_tokenizer):
+    config = T5Config(tiny_tokenizer.vocabulary_size, 16, 4, 24, 2, 1, 1)
+    backbone = MeshT5Backbone(config, dtype="bfloat16")
+    logits = backbone(
+        keras.KerasTensor((None, 5, 16), "bfloat16"),
+        keras.KerasTensor((None, 5), "bool"),
+        keras.KerasTensor((None, 3), "int32"),
+    )
+    assert logits.dtype == "float32"
+    assert logits.shape == (None, 3, tiny_tokenizer.vocabulary_size)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "mixed_float16", "int4"])
