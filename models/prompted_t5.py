@@ -9,7 +9,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import keras
 import numpy as np
@@ -218,6 +218,17 @@ class PromptedT5(StrategyModel):
             callbacks=callbacks,
             initial_epoch=initial_epoch,
             steps_per_epoch=steps_per_epoch,
+        )
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        self.get_config()  # before Keras has begun a file
+
+    def get_config(self) -> NoReturn:
+        raise NotImplementedError(
+            "A model behind prompts is not saved whole, as its T5 lies in its "
+            f"preset, {self.backbone.preset}. Export the prompt "
+            "(keras_prompt.export_prompt) or save the weights (save_weights); "
+            "`from_preset` makes the model anew."
         )
 
     def summary(self, *args: Any, **kwargs: Any) -> None:

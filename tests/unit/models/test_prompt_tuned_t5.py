@@ -285,6 +285,18 @@ def test_fit_takes_what_keras_fit_takes(tiny_model):
     assert ends == [0]
 
 
+def test_saving_it_whole_says_what_to_do_instead(tiny_model, tmp_path):
+    for save in (
+        lambda: tiny_model.save(tmp_path / "model.keras"),
+        tiny_model.to_json,
+        lambda: keras.models.clone_model(tiny_model),
+    ):
+        with pytest.raises(NotImplementedError, match="export_prompt") as error:
+            save()
+        assert "its preset, tiny" in str(error.value)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_score_that_is_no_number_is_worse_than_any(tiny_model):
     for step, score in enumerate([float("nan"), 50.0, float("nan"), 40.0]):
         tiny_model.keep_best("films", score, step)
