@@ -10,6 +10,7 @@ from keras_prompt.cli.loading import (
     add_model_arguments,
     load_ensemble,
     load_model,
+    target_length,
 )
 from keras_prompt.cli.progress import progress_bar
 
@@ -40,6 +41,7 @@ def run(options: argparse.Namespace) -> None:
     """
     from keras_prompt import tasks
 
+    target_length(options)  # refuses what would change nothing
     if options.task is not None:
         tasks.get(options.task)  # before TensorFlow takes its seconds
     elif options.prompt is None and options.ensemble is None:
@@ -116,7 +118,7 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
         "answer_by": options.answer_by,
         "batch_size": options.batch_size,
         "input_length": options.input_length,
-        "target_length": options.target_length,
+        "target_length": target_length(options),
     }
 
 

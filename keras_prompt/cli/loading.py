@@ -55,10 +55,14 @@ def add_model_arguments(
         help="generate writes an answer (default); rank takes the likeliest "
         "label word",
     )
+    add(
+        "--target-length",
+        type=positive_integer,
+        help=f"with generate: the most tokens to write ({TARGET_LENGTH})",
+    )
     for option, default, help_line in (
         ("--batch-size", 32, "rows at a time"),
         ("--input-length", INPUT_LENGTH, "tokens; longer inputs are cut"),
-        ("--target-length", TARGET_LENGTH, "the most tokens to write"),
     ):
         add(
             option,
@@ -66,6 +70,17 @@ def add_model_arguments(
             default=default,
             help=f"{help_line} ({default})",
         )
+
+
+def target_length(options: argparse.Namespace) -> int:
+    """The most tokens to write.
+
+    Raises:
+        ValueError: it is given, and nothing is written.
+    """
+    if options.answer_by == "rank" and options.target_length is not None:
+        raise ValueError("--target-length goes with --answer-by generate only.")
+    return options.target_length or TARGET_LENGTH
 
 
 def load_model(

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import math
 import re
 from typing import TYPE_CHECKING
 
@@ -40,18 +41,19 @@ def memory_size(text: str) -> int:
         argparse.ArgumentTypeError: the text is no such size.
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([A-Za-z]+)", text)
-    if match is None or match[2] not in _UNITS or not float(match[1]):
+    size = 0.0 if match is None else float(match[1]) * _UNITS.get(match[2], 0)
+    if not 1 <= size < math.inf:
         raise argparse.ArgumentTypeError(
-            f"must be a size such as 16GB or 16GiB. Received: {text}"
+            f"must be a size such as 16GB or 16GiB. Received: {text[:40]}"
         )
-    return int(float(match[1]) * _UNITS[match[2]])
+    return int(size)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """A model, the devices, and the batch."""
     add = parser.add_argument
     add("--model", help=f"{', '.join(_SIZES)}, or a preset's name")
-    add("--devices", type=positive_integer, default=1, help="how many (1)")
+    add("--devices", type=positive_integer, help="how many (1)")
     add("--memory", type=memory_size, help="of one device, 16GB for one")
     add(
         "--table",
@@ -94,6 +96,12 @@ def run(options: argparse.Namespace) -> None:
         options.prompt_length,
     )
     if options.table:
+        for option in ("model", "devices", "memory", "json"):
+            if getattr(options, option):
+                raise ValueError(
+                    f"--{option} does not go with --table, which has all "
+                    "sizes on machines of its own, as Markdown."
+                )
         _print_table(options, batch)
         return
     if options.model is None or options.memory is None:
@@ -127,7 +135,7 @@ def _plan(
 
     return plan(
         config,
-        options.devices,
+        options.devices or 1,
         options.memory,
         batch,
         dtype=options.dtype,

@@ -9,10 +9,10 @@ from keras_prompt.cli.arguments import positive_number
 from keras_prompt.cli.loading import (
     DTYPE,
     INPUT_LENGTH,
-    TARGET_LENGTH,
     add_model_arguments,
     load_model,
     prepare,
+    target_length,
 )
 from keras_prompt.cli.progress import progress_bar
 
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's own options."""
     add_model_arguments(parser, takes_server=True)
     # None tells what was not given, and so cannot be in vain.
-    parser.set_defaults(dtype=None, input_length=None, target_length=None)
+    parser.set_defaults(dtype=None, input_length=None)
     add = parser.add_argument
     add("--task", help="with --server: the prompt's folder on the server")
     add("--model", help=f"with --server: the model's name there ({_MODEL})")
@@ -66,10 +66,9 @@ def run(options: argparse.Namespace) -> None:
         )
     if options.answer_by != "rank" and options.labels:
         raise ValueError("--label goes with --answer-by rank only.")
-    if options.answer_by == "rank" and options.target_length is not None:
-        raise ValueError("--target-length goes with --answer-by generate only.")
+    most = target_length(options)
     if options.server is None:
-        answer = _local_answers(options)
+        answer = _local_answers(options, most)
     else:
         answer = _server_answers(options)
     size = options.batch_size
@@ -82,7 +81,7 @@ def run(options: argparse.Namespace) -> None:
             advance(len(batch))
 
 
-def _local_answers(options: argparse.Namespace) -> Answers:
+def _local_answers(options: argparse.Namespace, most: int) -> Answers:
     for option in ("task", "model", "timeout"):
         if getattr(options, option) is not None:
             raise ValueError(f"--{option} goes with --server only.")
@@ -96,7 +95,6 @@ def _local_answers(options: argparse.Namespace) -> Answers:
         )
     size = options.batch_size
     length = options.input_length or INPUT_LENGTH
-    most = options.target_length or TARGET_LENGTH
 
     def answer(texts: Sequence[str]) -> list[str]:
         if options.answer_by == "generate":

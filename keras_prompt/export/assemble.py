@@ -3,13 +3,19 @@
 import dataclasses
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 
 from keras_prompt.atomic_files import new_folder
-from keras_prompt.export.checkpoint_parts import PARTS, link, merge_release
+from keras_prompt.export.checkpoint_parts import (
+    PARTS,
+    check_parts,
+    link,
+    merge_release,
+)
 from keras_prompt.export.request_prompts import TASK_NAME
 from keras_prompt.export.server_card import (
     CARD,
@@ -49,9 +55,10 @@ def assemble_release(
 
     Raises:
         FileNotFoundError: there is no such base or prompt.
-        ValueError: the base reads its prompts from a folder, a prompt is
-            damaged or of another base, a name is no task's or given twice, or
-            the destination is the base, lies in it, or holds something else.
+        ValueError: the base reads its prompts from a folder, it or a prompt
+            is damaged, a prompt is of another base, a name is no task's or
+            given twice, or the destination is the base, lies in it, or holds
+            something else.
         OSError: it cannot be written; nothing is left behind.
     """
     start = time.perf_counter()
@@ -67,34 +74,45 @@ def assemble_release(
             "`destination` must lie outside the base, which is kept for "
             f"further releases. Received: {folder}, of the base {base}"
         )
+    check_parts(base)
     files = _read(prompts, card.fingerprint, card.base)
     refuse_other_content(folder)
-    longest = max(len(file.prompt) for file in files.values())
-    vectors = np.zeros((len(files), longest, card.d_model), np.float32)
+    card = dataclasses.replace(card, tasks=tuple(files))
+    try:
+        with new_folder(folder) as partial:
+            _fill(partial, base, files)
+            write_server_card(partial, card)
+            new_bytes = _unlinked_bytes(partial)
+    except tf.errors.OpError as error:
+        reason = str(error).split("; ")[-1]
+        raise OSError(
+            f"The release cannot be written to {folder}: {reason}."
+        ) from error
+    return Release(card.tasks, new_bytes, time.perf_counter() - start)
+
+
+def _fill(folder: Path, base: Path, files: Mapping[str, PromptFile]) -> None:
+    """Links to a base's files, and prompts in variables of their own."""
+    for path in base.rglob("*"):
+        inside = path.relative_to(base)
+        if inside.parts[0] in ("variables", PARTS) or str(inside) == CARD:
+            continue
+        if path.is_dir():
+            (folder / inside).mkdir(parents=True)
+        else:
+            link(path, folder / inside)
+    lengths = [len(file.prompt) for file in files.values()]
+    width = next(iter(files.values())).card.d_model
+    vectors = np.zeros((len(files), max(lengths), width), np.float32)
     for row, file in enumerate(files.values()):
         vectors[row, : len(file.prompt)] = file.prompt
-    lengths = [len(file.prompt) for file in files.values()]
-    card = dataclasses.replace(card, tasks=tuple(files))
-    with new_folder(folder) as partial:
-        for path in base.rglob("*"):
-            inside = path.relative_to(base)
-            if inside.parts[0] in ("variables", PARTS) or str(inside) == CARD:
-                continue
-            if path.is_dir():
-                (partial / inside).mkdir(parents=True)
-            else:
-                link(path, partial / inside)
-        names = [name.encode() for name in files]
-        merge_release(
-            base, partial, names, vectors, np.asarray(lengths, np.int32)
-        )
-        write_server_card(partial, card)
-        new_bytes = sum(
-            path.stat().st_size
-            for path in partial.rglob("*")
-            if path.is_file() and path.stat().st_nlink == 1
-        )
-    return Release(card.tasks, new_bytes, time.perf_counter() - start)
+    names = [name.encode() for name in files]
+    merge_release(base, folder, names, vectors, np.asarray(lengths, np.int32))
+
+
+def _unlinked_bytes(folder: Path) -> int:
+    files = (path.stat() for path in folder.rglob("*") if path.is_file())
+    return sum(file.st_size for file in files if file.st_nlink == 1)
 
 
 def _read(

@@ -42,12 +42,30 @@ def split_checkpoint(folder: Path, weights: Sequence[tf.Variable]) -> None:
     frozen: dict[str, Tensor] = {
         f"weights/{i}{_VALUE}": weight for i, weight in enumerate(weights)
     }
+    # Last, so that it is missing of a file that was cut off.
     frozen[_OBJECT_GRAPH] = tf.constant(reader.get_tensor(_OBJECT_GRAPH))
     assert {*frozen, *bank} == set(reader.get_variable_to_shape_map())
     remove(folder / "variables")
     (folder / PARTS).mkdir()
     _write(folder / PARTS / _FROZEN, frozen)
     _merge(folder, folder, bank)
+
+
+def check_parts(base: Path) -> None:
+    """Whether the numbers that releases link to are whole.
+
+    Raises:
+        ValueError: they are not.
+    """
+    try:
+        reader = tf.train.load_checkpoint(str(base / PARTS / _FROZEN))
+        reader.get_tensor(_OBJECT_GRAPH)  # at the file's end
+    except (tf.errors.OpError, LookupError, RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"{base / PARTS} is damaged ({reason}). Export or copy the base "
+            "again."
+        ) from error
 
 
 def merge_release(

@@ -48,7 +48,9 @@ def read_row_prompts(
         d_model: D.
         fingerprint: of the base; prompts of another are refused.
     """
-    names, place = tf.unique(tasks)
+    # With a name that is nobody's, since no names at all would be no table.
+    names, place = tf.unique(tf.concat([tasks, [""]], axis=0))
+    place = place[:-1]
     vectors, status = tf.map_fn(
         lambda name: _read_one(root, name, d_model, fingerprint),
         names,

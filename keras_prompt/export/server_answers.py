@@ -86,6 +86,11 @@ class Answers:
                 "target_lengths exceeds the target's tokens",
             ),
             (is_bad_id, "a target id is outside the vocabulary"),
+            # Scoring takes them for the end: such a target would win.
+            (
+                tf.reduce_any(is_target & (target_ids == 0), axis=[1, 2]),
+                "a target id is padding",
+            ),
         )
         encoded = self._backbone.encode(inputs.embedded, inputs.padding_mask)
         scores = decoding.score_targets(

@@ -55,8 +55,14 @@ def absolute_root(prompt_root: str | Path) -> str:
     """The folder of the prompts' folders, as the served graph has it.
 
     Raises:
-        ValueError: it has characters that the graph would take for a pattern.
+        ValueError: it has characters that the graph would take for a pattern,
+            or is an address.
     """
+    if "://" in str(prompt_root):
+        raise ValueError(
+            "`prompt_root` must be a folder of the server's file system, where "
+            f"a bucket can be mounted. Received: {str(prompt_root)!r}"
+        )
     root = str(Path(prompt_root).absolute())
     if set(root) & set("*?[]\\\n"):
         raise ValueError(

@@ -178,15 +178,23 @@ def _warm_up_records(name: str, card: ServerCard) -> bytes:
             "score_text": task | text | words,
             "with_prompt_text": text | prompt,
         }
+    records = []
+    for signature, given in requests.items():
+        log = prediction_log_pb2.PredictionLog()
+        request = log.predict_log.request
+        request.model_spec.name = name
+        request.model_spec.signature_name = signature
+        for key, value in given.items():
+            request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
+        records.append(log.SerializeToString())
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "records"
-        with tf.io.TFRecordWriter(str(path)) as writer:
-            for signature, given in requests.items():
-                log = prediction_log_pb2.PredictionLog()
-                request = log.predict_log.request
-                request.model_spec.name = name
-                request.model_spec.signature_name = signature
-                for key, value in given.items():
-                    request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
-                writer.write(log.SerializeToString())
+        try:
+            with tf.io.TFRecordWriter(str(path)) as writer:
+                for record in records:
+                    writer.write(record)
+        except tf.errors.OpError as error:
+            raise OSError(
+                f"{path} cannot be written: {error.message}."
+            ) from error
         return path.read_bytes()

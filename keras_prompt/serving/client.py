@@ -196,6 +196,11 @@ class Client:
                     raise
                 time.sleep(wait)
                 wait *= 2
+        if "status" not in found:
+            raise RequestRefusedError(
+                f"Model '{self._model}' is no exported base: its answer has "
+                f"{', '.join(found) or 'nothing'}, and no status."
+            )
         statuses = [_text(word) for word in found["status"].tolist()]
         refused = {i: word for i, word in enumerate(statuses) if word != "ok"}
         if refused:

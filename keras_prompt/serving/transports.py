@@ -4,9 +4,11 @@ A transport sends arrays to a signature and gives arrays back; each attempt
 has the seconds that are left.
 """
 
+import http
 import http.client
 import json
-import urllib.error
+import time
+import urllib.parse
 import urllib.request
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -20,8 +22,10 @@ from keras_prompt.serving.errors import (
     ServerUnavailableError,
 )
 
+_PART = 1 << 20  # bytes of an answer at a time
 Arrays = Mapping[str, npt.NDArray[Any]]
-_NO_SERVER = (502, 503, 504)  # HTTP: of a proxy, or while a model loads
+# HTTP's: of a proxy or while a model loads; and DEADLINE_EXCEEDED.
+_NO_SERVER, _LATE = (502, 503), 504
 
 
 class Transport(Protocol):
@@ -50,13 +54,17 @@ def connect(address: str) -> Transport:
             gRPC's stubs are not installed.
     """
     if address.startswith(("http://", "https://")):
-        return RestTransport(address)
-    host, _, port = address.removeprefix("grpc://").rpartition(":")
-    if not host or not port.isdigit() or "/" in host:
+        is_address = _is_url(address)
+    else:
+        host, _, port = address.removeprefix("grpc://").rpartition(":")
+        is_address = bool(host) and port.isdigit() and "/" not in host
+    if not is_address:
         raise ValueError(
             "`address` must be 'host:port' for gRPC or 'http://host:port' for "
             f"REST. Received: address={address!r}"
         )
+    if address.startswith("http"):
+        return RestTransport(address)
     return GrpcTransport(f"{host}:{port}")
 
 
@@ -78,23 +86,12 @@ class RestTransport:
             "inputs": {name: _plain(value) for name, value in inputs.items()},
         }
         request = urllib.request.Request(
-            f"{self._url}/v1/models/{model}:predict",
+            f"{self._url}/v1/models/{urllib.parse.quote(model)}:predict",
             json.dumps(body, allow_nan=False).encode(),
             {"Content-Type": "application/json"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=seconds) as answer:
-                outputs = json.load(answer)["outputs"]
-        except urllib.error.HTTPError as error:
-            with error:
-                words = error.read().decode(errors="replace")
-            if error.code in _NO_SERVER:
-                raise ServerUnavailableError(
-                    f"{self._url} is not ready: {words}"
-                ) from error
-            raise RequestRefusedError(
-                f"{self._url} refuses the request ({error.code}): {words}"
-            ) from error
+            code, content = _answer(request, seconds)
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             if isinstance(reason, TimeoutError):
@@ -102,11 +99,22 @@ class RestTransport:
             raise ServerUnavailableError(
                 f"No server answers at {self._url}: {reason}"
             ) from error
-        except (ValueError, LookupError, TypeError) as error:
+        words = content.decode(errors="replace")
+        if code == _LATE:
+            raise _late(self._url)
+        if code in _NO_SERVER:
+            raise ServerUnavailableError(f"{self._url} is not ready: {words}")
+        if code != http.HTTPStatus.OK:
+            raise RequestRefusedError(
+                f"{self._url} refuses the request ({code}): {words}"
+            )
+        try:
+            outputs = json.loads(words)["outputs"]
+            return {name: np.asarray(x) for name, x in outputs.items()}
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise RequestRefusedError(
                 f"{self._url} gives no answer of TensorFlow Serving: {error}"
             ) from error
-        return {name: np.asarray(value) for name, value in outputs.items()}
 
     def close(self) -> None:
         """Every request has its own connection."""
@@ -175,6 +183,46 @@ class GrpcTransport:
     def close(self) -> None:
         """Closes the channel."""
         self._channel.close()
+
+
+def _is_url(address: str) -> bool:
+    try:
+        parts = urllib.parse.urlsplit(address)
+        return bool(parts.hostname) and parts.port != 0 and " " not in address
+    except ValueError:  # of the port
+        return False
+
+
+class _EveryCode(urllib.request.HTTPErrorProcessor):
+    """Hands an answer on, whatever its code."""
+
+    def http_response(self, request: Any, response: Any) -> Any:
+        return response
+
+    https_response = http_response
+
+
+def _answer(
+    request: urllib.request.Request, seconds: float
+) -> tuple[int, bytes]:
+    """The code and the body of an answer.
+
+    Raises:
+        OSError: there is none, or not all of it in so many seconds.
+        http.client.HTTPException: it is none of HTTP.
+    """
+    end = time.monotonic() + seconds
+    opener = urllib.request.build_opener(_EveryCode)
+    with opener.open(request, timeout=seconds) as answer:
+        parts = []
+        # The time-out of a socket is for each silence, not for the whole.
+        while part := answer.read1(_PART):
+            parts.append(part)
+            if time.monotonic() > end:
+                raise TimeoutError
+        if answer.length:  # left of what was announced
+            raise http.client.IncompleteRead(b"".join(parts), answer.length)
+        return answer.status, b"".join(parts)
 
 
 def _late(where: str) -> ServerTimeoutError:

@@ -139,6 +139,38 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(
     assert not list(target.parent.glob(".*"))
 
 
+@pytest.mark.parametrize("keep", [None, 0, 100, -1])
+@pytest.mark.parametrize("part", ["index", "data-00000-of-00001"])
+def test_a_damaged_base_makes_no_release(base, prompts, tmp_path, part, keep):
+    base = shutil.copytree(base, tmp_path / "base")
+    target = tmp_path / "server/7"
+    assemble_release(base, target, prompts[:1])
+    file = base / "frozen_part" / f"frozen.{part}"
+    whole = file.read_bytes()
+    file.unlink()  # the release links to it
+    if keep is not None:
+        file.write_bytes(whole[:keep])
+    with pytest.raises(
+        ValueError, match=r"frozen_part is damaged \(.+\)\. Exp"
+    ):
+        assemble_release(base, target, prompts)
+    assert read_server_card(target).tasks == ("films",)
+
+
+def test_a_full_disk_is_said_in_a_line_and_leaves_nothing(
+    base, prompts, monkeypatch
+):
+    def full(**_):
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left")
+
+    monkeypatch.setattr(tf.raw_ops, "SaveV2", full)
+    target = base.parent / "server/6"
+    with pytest.raises(OSError, match=r"cannot be written to .* No space left"):
+        assemble_release(base, target, prompts)
+    assert not target.exists()
+    assert not list(target.parent.glob(".*"))
+
+
 def test_a_file_system_without_links_is_named(base, prompts, monkeypatch):
     def refuse(source, target):
         raise OSError(18, "Invalid cross-device link")

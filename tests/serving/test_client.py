@@ -181,6 +181,90 @@ def test_a_server_that_is_not_ready_is_asked_again(model, served):
         assert len(Client(address, tokenizer).generate(TEXTS, TASKS)) == 3
 
 
+def test_a_server_s_own_time_limit_is_not_tried_again(model, served):
+    tokenizer = served.alone["films"].tokenizer
+    with stub_server.rest_server(model, failures=[504]) as address:
+        client = Client(address, tokenizer)
+        with pytest.raises(ServerTimeoutError, match="did not answer in time"):
+            client.generate(TEXTS, TASKS)
+        assert len(client.generate(TEXTS, TASKS)) == 3
+
+
+@contextlib.contextmanager
+def raw_server(*parts, pause=0.0):
+    """Sends these bytes to each request, with a pause between them."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+
+        def serve():
+            with contextlib.suppress(OSError):
+                while True:
+                    one, _ = listening.accept()
+                    with one, contextlib.suppress(OSError):
+                        one.recv(1 << 16)
+                        for part in parts:
+                            one.sendall(part)
+                            time.sleep(pause)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        listening.shutdown(socket.SHUT_RDWR)
+    thread.join()
+
+
+def reply(body, code=200, missing=0):
+    head = f"HTTP/1.1 {code} x\r\nContent-Length: {len(body) + missing}\r\n\r\n"
+    return head.encode() + body
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "message"),
+    [
+        (reply(b'{"outputs": [[1, 2]]}'), RequestRefusedError, "no answer of"),
+        (reply(b'{"outputs": {"a": [1]}}'), RequestRefusedError, "no status"),
+        (reply(b"[]"), RequestRefusedError, "no answer of TensorFlow"),
+        (reply(b"what", 400, 9), ServerUnavailableError, "No server answers"),
+        (reply(b"what", 400), RequestRefusedError, r"\(400\): what"),
+        (b"SSH-2.0\r\n", ServerUnavailableError, "No server answers"),
+    ],
+)
+def test_answers_of_other_servers_are_errors_of_this_package(
+    served, answer, kind, message
+):
+    tokenizer = served.alone["films"].tokenizer
+    with (
+        raw_server(answer) as address,
+        Client(address, tokenizer, timeout=0.5) as client,
+        pytest.raises(kind, match=message),
+    ):
+        client.generate(TEXTS, TASKS)
+
+
+def test_an_answer_in_drops_ends_with_the_timeout(served):
+    drops = [reply(b" ", missing=100), *[b" "] * 100]
+    tokenizer = served.alone["films"].tokenizer
+    start = time.monotonic()
+    with (
+        raw_server(*drops, pause=0.1) as address,
+        Client(address, tokenizer, timeout=0.5) as client,
+        pytest.raises(ServerTimeoutError),
+    ):
+        client.generate(TEXTS, TASKS)
+    assert time.monotonic() - start < 5
+
+
+def test_a_model_s_name_may_have_a_space(model, served):
+    tokenizer = served.alone["films"].tokenizer
+    with (
+        stub_server.rest_server(model) as address,
+        Client(address, tokenizer, model="ba se") as client,
+        pytest.raises(RequestRefusedError, match="Servable not found"),
+    ):
+        client.generate(TEXTS, TASKS)
+
+
 @pytest.mark.parametrize("scheme", ["", "http://"])
 def test_an_answer_that_does_not_come_is_a_timeout(served, scheme):
     with socket.socket() as silent:
@@ -196,7 +280,11 @@ def test_an_answer_that_does_not_come_is_a_timeout(served, scheme):
 
 
 @pytest.mark.parametrize(
-    "address", ["", "localhost", "host:port", "http//x:1", ":8500"]
+    "address",
+    [
+        *("", "localhost", "host:port", "http//x:1", ":8500"),
+        *("http://", "http://host:85o1", "http://host:99999", "http://a b"),
+    ],
 )
 def test_what_is_no_address_is_refused(served, address):
     with pytest.raises(ValueError, match="`address` must be"):

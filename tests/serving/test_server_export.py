@@ -105,6 +105,12 @@ def test_bad_rows_have_a_status_and_touch_no_neighbour(served, signatures):
     found = call(signatures, "score", inputs | {"target_ids": targets})
     status = b"a target id is outside the vocabulary"
     assert found["status"].tolist() == [b"ok", b"ok", status, b"ok"]
+    targets = inputs["target_ids"].copy()
+    targets[1, 1, 0] = 0
+    found = call(signatures, "score", inputs | {"target_ids": targets})
+    status = b"a target id is padding"
+    assert found["status"].tolist() == [b"ok", status, b"ok", b"ok"]
+    assert (found["scores"][1] == 0).all()
     lengths = inputs["target_lengths"].copy()
     lengths[0, 1], lengths[3, 0] = 0, 99
     found = call(signatures, "score", inputs | {"target_lengths": lengths})
@@ -118,6 +124,16 @@ def test_bad_rows_have_a_status_and_touch_no_neighbour(served, signatures):
     inputs["target_lengths"] = np.zeros_like(lengths)
     found = call(signatures, "score", inputs)
     assert found["status"].tolist() == [b"empty target"] * 4
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_no_rows_are_no_answers(served, signatures, name):
+    inputs = REQUESTS[name](served)
+    none = {key: value[:0] for key, value in inputs.items()}
+    answer = "scores" if name == "score" else "output_ids"
+    found = call(signatures, name, none)
+    assert found["status"].shape == (0,)
+    assert found[answer].shape[0] == 0
 
 
 @pytest.mark.parametrize("width", [0, 3])
@@ -234,6 +250,7 @@ def test_an_export_is_replaced_and_nothing_else_is(served, tmp_path):
         ({"input_length": 0}, "`input_length` must be a positive"),
         ({"max_length": 1.5}, "`max_length` must be a positive"),
         ({"prompt_root": "a[b]"}, "must not contain"),
+        ({"prompt_root": "gs://bucket/p"}, "of the server's file system"),
     ],
 )
 def test_wrong_settings_are_refused_before_anything_is_written(

@@ -58,6 +58,12 @@ def test_the_table_in_the_documentation_is_what_the_command_prints(capsys):
         ("--model xl --memory 16G", 2, "must be a size such as 16GB"),
         ("--model xl --memory 0GB", 2, "must be a size such as 16GB"),
         ("--model xl --memory 1GB --devices 0", 2, "a positive integer"),
+        (f"--model xl --memory {'9' * 400}GB", 2, "must be a size such as"),
+        ("--model xl --memory 0.0000001MB", 2, "must be a size such as 16GB"),
+        ("--table --json", 1, "--json does not go with --table"),
+        ("--table --model xl", 1, "--model does not go with --table"),
+        ("--table --devices 1", 1, "--devices does not go with --table"),
+        ("--table --memory 1GB", 1, "--memory does not go with --table"),
     ],
 )
 def test_wrong_arguments_are_one_line(capsys, arguments, code, words):

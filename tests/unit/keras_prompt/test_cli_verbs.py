@@ -83,6 +83,11 @@ def test_a_tuned_prompt_can_be_evaluated_exported_and_inspected(
     )
     assert found["illegal_share"] == 0
 
+    in_vain = (*model, "--answer-by", "rank", "--target-length", "5")
+    code, _, err = run(capsys, "evaluate", *in_vain)
+    assert code == 1
+    assert "--target-length goes with --answer-by generate only" in err
+
     exported = str(tmp_path / "exported")
     code, out, _ = run(capsys, "export", str(tmp_path / "run"), exported)
     assert code == 0
