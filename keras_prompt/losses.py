@@ -68,7 +68,7 @@ class TokenCrossentropy(keras.losses.Loss):
                 f"shape (B, T). Received: rank {keras.ops.ndim(sample_weight)}"
             )
         mean = super().__call__(y_true, y_pred, sample_weight)
-        return mean * _share_of_tokens(sample_weight)
+        return mean * share_of_tokens(sample_weight)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         targets = tf.cast(y_true, tf.int32)
@@ -99,7 +99,7 @@ class TokenCrossentropy(keras.losses.Loss):
         return {"z_loss": self.z_loss, "name": self.name}
 
 
-def _share_of_tokens(sample_weight: Tensor) -> Tensor | float:
+def share_of_tokens(sample_weight: Tensor) -> Tensor | float:
     """What makes the mean of all replicas' means the mean of all tokens.
 
     This replica's tokens over those of an average replica; 1 for one replica.

@@ -118,7 +118,8 @@ class Adafactor(keras.optimizers.Optimizer):
         # Slots live where the weights do, wherever this is called from.
         with self._distribution_strategy.scope():
             super().build(variables)
-            self._slots = [self._make_slots(v, step) for v in variables]
+            self._slots = [self._make_slots(v) for v in variables]
+            self._own_steps = [self._make_steps(v, step) for v in variables]
 
     def update_step(
         self, gradient: Tensor, variable: keras.Variable, learning_rate: Tensor
@@ -126,7 +127,9 @@ class Adafactor(keras.optimizers.Optimizer):
         # An embedding's gradient comes as slices; moments take all of it.
         gradient = tf.cast(tf.convert_to_tensor(gradient), tf.float32)
         weight = ops.cast(variable, "float32")
-        *slots, steps = self._slots[self._get_variable_index(variable)]
+        index = self._get_variable_index(variable)
+        slots, own_steps = self._slots[index], self._own_steps[index]
+        steps = self.iterations if own_steps is None else own_steps
         step = ops.cast(steps, "float32") + (1.0 - self.step_offset)
         # Not 1 - decay: at step 1,100,000 that has lost most of its digits.
         fresh = step**-self.decay_exponent
@@ -148,8 +151,8 @@ class Adafactor(keras.optimizers.Optimizer):
         weight -= step_size * update / ops.maximum(size, 1.0)
         after = [(variable, ops.cast(weight, variable.dtype))]
         after += zip(slots, moments, strict=True)
-        if steps is not self.iterations:
-            after.append((steps, steps + 1))
+        if own_steps is not None:
+            after.append((own_steps, own_steps + 1))
             is_present = ops.any(ops.not_equal(gradient, 0.0))
             after = [(v, ops.where(is_present, new, v)) for v, new in after]
         for moved, value in after:
@@ -166,10 +169,8 @@ class Adafactor(keras.optimizers.Optimizer):
             "min_dim_size_to_factor": self.min_dim_size_to_factor,
         }
 
-    def _make_slots(
-        self, variable: keras.Variable, step: int
-    ) -> list[keras.Variable]:
-        """The second moments, then the count of the weight's steps."""
+    def _make_slots(self, variable: keras.Variable) -> list[keras.Variable]:
+        """The second moments."""
         axes = self._factored_axes(variable.shape)
         name = variable.path.replace("/", "_")
         if axes is None:
@@ -180,7 +181,7 @@ class Adafactor(keras.optimizers.Optimizer):
                 "second_moment_rows": _without(variable.shape, columns),
                 "second_moment_columns": _without(variable.shape, rows),
             }
-        slots = [
+        return [
             self.add_variable(
                 shape=shape,
                 initializer="zeros",
@@ -189,15 +190,20 @@ class Adafactor(keras.optimizers.Optimizer):
             )
             for slot, shape in shapes.items()
         ]
+
+    def _make_steps(
+        self, variable: keras.Variable, step: int
+    ) -> keras.Variable | None:
+        """The count of a weight's steps, where it is its own."""
         if not getattr(variable, "may_be_absent", False):
-            return [*slots, self.iterations]
-        steps = self.add_variable(
+            return None
+        name = variable.path.replace("/", "_")
+        return self.add_variable(
             shape=(),
             initializer=keras.initializers.Constant(step),
             dtype=self.iterations.dtype,
             name=f"{name}_steps",
         )
-        return [*slots, steps]
 
     def _factored_axes(self, shape: Sequence[int]) -> tuple[int, int] | None:
         """The second-largest and the largest axis, or none if too small."""

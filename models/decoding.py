@@ -43,6 +43,7 @@ def generate_token_ids(
     Returns:
         int32 (B, T): tokens, EOS, padding.
     """
+    encoded, padding_mask = _of_any_size(encoded, padding_mask)
     batch_size = tf.shape(encoded)[0]
     cache = backbone.start_decoding(encoded, padding_mask, max_length)
     # KerasHub's samplers write into a row that begins with what is given.
@@ -69,6 +70,22 @@ def generate_token_ids(
     return tf.cast(tokens[:, 1:], tf.int32)
 
 
+def _of_any_size(encoded: Tensor, padding_mask: Tensor) -> tuple[Tensor, ...]:
+    """Forgets a known size beside an unknown one.
+
+    Of one of the two, beam search loses sight within its loop, which then
+    does not take back what it gave.
+    """
+    if None not in encoded.shape[:2]:
+        return encoded, padding_mask
+    return tuple(
+        tf.raw_ops.PlaceholderWithDefault(
+            input=x, shape=[None, None, *x.shape[2:]]
+        )
+        for x in (encoded, padding_mask)
+    )
+
+
 def _pad_after_end(logits: Tensor, has_ended: Tensor) -> Tensor:
     """Leaves padding as the only choice of rows that have ended."""
     is_padding = tf.range(tf.shape(logits)[-1]) == _PAD_ID
@@ -80,9 +97,24 @@ def get_sampler(sampler: Any) -> Any:
     """A KerasHub sampler by its name ("greedy", "beam", …), or itself.
 
     Raises:
-        ValueError: there is no sampler of that name.
+        ValueError: there is no sampler of that name, it is none at all, or
+            one that gives more than one output.
     """
-    return _named_sampler(sampler) if isinstance(sampler, str) else sampler
+    if isinstance(sampler, str):
+        return _named_sampler(sampler)
+    import keras_hub
+
+    if not isinstance(sampler, keras_hub.samplers.Sampler):
+        raise ValueError(
+            "`sampler` must be a sampler's name or a keras_hub.samplers."
+            f"Sampler. Received: sampler={sampler!r}"
+        )
+    if getattr(sampler, "return_all_beams", False):
+        raise ValueError(
+            "`sampler` must give one output a text. "
+            "Received: a sampler with return_all_beams=True"
+        )
+    return sampler
 
 
 @functools.cache  # one object a name, or each call would be traced anew

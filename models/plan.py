@@ -177,7 +177,26 @@ def activation_bytes(
     # Whole, whatever the layout: they leave the mesh for the loss. Replicas of
     # a strategy have their own rows' only.
     logits = 4 * batch.rows * target * config.vocab_size * _LOSS_TENSORS
-    return kept + working + logits
+    return kept + working + logits + _cast_bytes(config, layout, dtype)
+
+
+def _cast_bytes(config: T5Config, layout: Layout, dtype: str) -> int:
+    """Bytes of weights in another type than they are stored in.
+
+    Products keep what they have multiplied for their gradient: all kernels in
+    bfloat16 where only they are stored wider, and the output layer, whose
+    product is float32, where it is stored narrower.
+    """
+    table, output = "shared/embedding", "decoder/logits/kernel"
+    is_output = {table if config.is_tied else output}
+    size = 0
+    for name, dimensions in weight_table(config).items():
+        count = math.prod(layout.slice_shape(dimensions))
+        if dtype == "mixed_bfloat16" and name not in (table, output):
+            size += 2 * count
+        if dtype == "bfloat16" and name in is_output:
+            size += 4 * count
+    return size
 
 
 def state_bytes(config: T5Config, batch: Batch) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_prompt.layers.prompt_bank import PromptBank
+from keras_prompt.losses import TokenCrossentropy, share_of_tokens
 from keras_prompt.models.prompted_t5 import (
     BestPrompt,
     InitialPrompt,
@@ -194,9 +195,10 @@ class PromptBankT5(PromptedT5):
         if replica is not None and replica.num_replicas_in_sync > 1:
             tokens = replica.all_reduce(tf.distribute.ReduceOp.SUM, tokens)
         share = tf.math.divide_no_nan(1.0, tf.gather(tokens, task_index))
-        mean = super().compute_loss(
-            x, y, y_pred, weights * share[:, None], training
-        )
+        weights *= share[:, None]
+        mean = super().compute_loss(x, y, y_pred, weights, training)
+        if not isinstance(self.loss, TokenCrossentropy):  # which sees to it
+            mean *= share_of_tokens(weights)
         # Each task's weights add up to 1, so the mean is over the tasks.
         return mean * tf.cast(tf.math.count_nonzero(tokens), mean.dtype)
 

@@ -135,7 +135,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         values = json.loads(path.read_text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
     if not isinstance(values, dict):
         raise ValueError(f"{path} must hold a JSON object.")
@@ -154,6 +154,25 @@ def stored_dtype(dtype: str) -> np.dtype:
             f"Received: dtype={dtype!r}"
         )
     return STORED_DTYPES[dtype]
+
+
+def check_layers(path: Path, config: T5Config, stored: int) -> None:
+    """Refuses more layers than there are weights, before a table is made.
+
+    Args:
+        path: of the checkpoint.
+        config: what its configuration says.
+        stored: how many weights it has.
+
+    Raises:
+        ValueError: there cannot be so many layers.
+    """
+    layers = config.num_encoder_layers + config.num_decoder_layers
+    if layers > stored:
+        raise ValueError(
+            f"{path} has {stored} weights, but its configuration asks for "
+            f"{layers} layers. Do both files belong to the same model?"
+        )
 
 
 def weight_shape(config: T5Config, name: str) -> tuple[int, ...]:

@@ -46,7 +46,13 @@ def read_tree(path: Path) -> dict[str, Any]:
         if not isinstance(tree, dict):
             raise ValueError("its root is no map")
         return {key: _joined(value) for key, value in tree.items()}
-    except (ValueError, TypeError, KeyError, msgpack.UnpackException) as error:
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        RecursionError,
+        msgpack.UnpackException,
+    ) as error:
         raise ValueError(
             f"{path} is not a complete flax msgpack file "
             f"({type(error).__name__}: {error}). Copy or download it again."

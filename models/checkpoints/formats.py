@@ -101,6 +101,11 @@ def convert(
         OSError: the destination cannot be written; nothing is left of it.
     """
     write = lookup("format", format, WRITERS)
+    if destination.resolve() == Path.cwd():
+        raise ValueError(
+            "`destination` must not be the current folder, which cannot be "
+            f"replaced. Received: {destination}"
+        )
     if destination.exists() and (
         not destination.is_dir() or any(destination.iterdir())
     ):

@@ -13,6 +13,7 @@ import numpy as np
 from keras_prompt.models.checkpoints.checkpoint import (
     T5_VOCABULARY,
     Checkpoint,
+    check_layers,
 )
 from keras_prompt.models.checkpoints.hugging_face_config import (
     CONFIG,
@@ -69,7 +70,8 @@ def read(path: Path) -> Checkpoint:
     _require_files(path)
     values = read_values(path)
     config = read_config(path / CONFIG, values)
-    tensors = open_tensors(path)
+    tensors = _with_table(open_tensors(path))
+    check_layers(path, config, len(tensors))
     keys = _keys(path, config, tensors, read_output_layer(values).is_tied)
     _check(path, config, keys, tensors)
     table = weight_table(config)
@@ -119,6 +121,15 @@ def _vocabulary(path: Path) -> bytes:
         "SentencePiece file the model was trained with to "
         f"{path / VOCABULARY}; T5's is published at {T5_VOCABULARY}."
     )
+
+
+def _with_table(tensors: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
+    """The table under its own name, where only a copy's name is stored."""
+    found = dict(tensors)
+    copies = sorted(filter(TABLE_COPY.fullmatch, found))
+    if TABLE not in found and copies:
+        found[TABLE] = found.pop(copies[0])
+    return found
 
 
 def _keys(

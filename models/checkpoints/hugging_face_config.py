@@ -56,7 +56,8 @@ def read_config(path: Path, values: Mapping[str, Any]) -> T5Config:
         )
     default = "gated-gelu" if values["model_type"] == "mt5" else "relu"
     feed_forward = values.get("feed_forward_proj", default)
-    if feed_forward not in _FEED_FORWARD:
+    is_text = isinstance(feed_forward, str)
+    if not is_text or feed_forward not in _FEED_FORWARD:
         raise ValueError(
             f"{path} has `feed_forward_proj` {feed_forward!r}; T5 1.0 has "
             "'relu' and T5 1.1 'gated-gelu'."

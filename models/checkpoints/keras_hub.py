@@ -21,6 +21,7 @@ import numpy as np
 from keras_prompt.models.checkpoints.checkpoint import (
     T5_VOCABULARY,
     Checkpoint,
+    check_layers,
     fused_shape,
     read_json,
     weight_shape,
@@ -100,6 +101,7 @@ def read(path: Path) -> Checkpoint:
             )
     config = _config(path / CONFIG)
     datasets = _datasets(path)
+    check_layers(path, config, len(datasets))
     keys = {name: _key(name, config) for name in weight_table(config)}
     _check(path, config, keys, datasets)
 
@@ -177,7 +179,14 @@ def _datasets(path: Path) -> dict[str, _Dataset]:
             raise ValueError(f"{path / INDEX} has no `weight_map`.")
         names: set[str] = set()
         for value in index.values():
-            names.update([value] if isinstance(value, str) else value)
+            parts = [value] if isinstance(value, str) else value
+            is_list = isinstance(parts, list)
+            if not is_list or not all(isinstance(p, str) for p in parts):
+                raise ValueError(
+                    f"{path / INDEX} must name files in `weight_map`. "
+                    f"Received: {value!r}"
+                )
+            names.update(parts)
         files = [path / Path(name).name for name in sorted(names)]
     datasets: dict[str, _Dataset] = {}
     for file in files:

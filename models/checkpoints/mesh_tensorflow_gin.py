@@ -61,8 +61,8 @@ def read_bindings(path: Path) -> dict[str, list[Any]]:
 def _literal(text: str) -> Any:
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return text  # all that it documents
 
 
 def check_bindings(path: Path, config: T5Config) -> None:

@@ -43,10 +43,18 @@ def write(
             but for a weight that is larger.
 
     Raises:
-        ValueError: `dtype` is neither.
+        ValueError: `dtype` is neither, or the format cannot say what the
+            model is.
         OSError: it cannot be written; the old folder, if any, is unharmed.
     """
     numpy_dtype = stored_dtype(dtype)
+    for field in ("max_distance", "layer_norm_epsilon"):
+        value, default = getattr(config, field), getattr(T5Config, field)
+        if value != default:
+            raise ValueError(
+                f"A model with {field} {value} has no Mesh TensorFlow "
+                f"checkpoint: its T5 has {default}. Write another format."
+            )
     try:
         with new_folder(folder) as partial:
             parts = []

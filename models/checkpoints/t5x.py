@@ -169,7 +169,9 @@ def _collect(
         leaves[key] = value
     elif isinstance(value, dict) and "kvstore" in value:
         name = f"target.{key.replace('/', '.')}"
-        stored = str(value["kvstore"].get("path")).rstrip("/").split("/")[-1]
+        store = value["kvstore"]
+        place = store.get("path") if isinstance(store, dict) else store
+        stored = str(place).rstrip("/").split("/")[-1]
         if value.get("driver") != "zarr" or stored != name:
             raise ValueError(
                 f"{path}: '{key}' must lie in a zarr folder {name}. "

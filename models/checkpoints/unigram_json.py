@@ -68,6 +68,8 @@ def sentencepiece_model(path: Path) -> bytes:
 
 def _pieces(values: Mapping[str, Any]) -> Sequence[tuple[str, float]]:
     model = values["model"]
+    if not isinstance(model, dict):
+        raise ValueError("its model is no object")
     if model.get("type") != "Unigram" or model.get("unk_id") != 2:
         raise ValueError(
             "it is no Unigram model with the unknown piece at id 2"

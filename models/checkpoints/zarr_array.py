@@ -106,7 +106,14 @@ def open_array(folder: Path) -> ZarrArray:
             values["compressor"] is not None,
         )
         compressor = (values["compressor"] or {}).get("id")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         raise ValueError(
             f"{path} is no description of a float array in zarr's version 2 "
             f"({type(error).__name__}: {error})."

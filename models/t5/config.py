@@ -70,7 +70,8 @@ class T5Config:
                 f"{self.num_buckets}. "
                 f"Received: max_distance={self.max_distance}"
             )
-        if not self.layer_norm_epsilon > 0:
+        epsilon = self.layer_norm_epsilon
+        if not isinstance(epsilon, float | int) or not epsilon > 0:
             raise ValueError(
                 "`layer_norm_epsilon` must be positive. "
                 f"Received: layer_norm_epsilon={self.layer_norm_epsilon!r}"

@@ -1,6 +1,6 @@
 """Peak memory of a training step, in a process of its own.
 
-`python memory_run.py D_MODEL D_FF HEADS VOCAB ROWS LENGTH REMATERIALIZE`
+`python memory_run.py D_MODEL D_FF HEADS VOCAB ROWS LENGTH REMATERIALIZE DTYPE`
 prints the bytes that the process held at its peak.
 """
 
@@ -17,7 +17,7 @@ import tensorflow as tf
 LAYERS, D_KV, TARGET_LENGTH, PROMPT_LENGTH = 4, 64, 16, 20
 
 
-def main(d_model, d_ff, heads, vocab, rows, length, rematerialize):
+def main(d_model, d_ff, heads, vocab, rows, length, rematerialize, dtype):
     from keras_prompt.losses import TokenCrossentropy
     from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
     from keras_prompt.models.t5.backbone import MeshT5Backbone
@@ -25,7 +25,9 @@ def main(d_model, d_ff, heads, vocab, rows, length, rematerialize):
     from keras_prompt.optimizers import Adafactor
 
     config = T5Config(vocab, d_model, D_KV, d_ff, heads, LAYERS, LAYERS)
-    backbone = MeshT5Backbone(config, rematerialize=bool(rematerialize))
+    backbone = MeshT5Backbone(
+        config, rematerialize=bool(rematerialize), dtype=dtype
+    )
     model = PromptTunedT5(backbone, None, PROMPT_LENGTH)
     model.compile(optimizer=Adafactor(0.3), loss=TokenCrossentropy())
     rng = np.random.default_rng(0)
@@ -44,4 +46,4 @@ def main(d_model, d_ff, heads, vocab, rows, length, rematerialize):
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(*map(int, sys.argv[1:-1]), sys.argv[-1])

@@ -137,6 +137,25 @@ def test_restored_slots_continue_bit_equal(prompt_length):
     np.testing.assert_array_equal(copied.numpy(), variable.numpy())
 
 
+def test_accumulated_gradients_are_one_step_of_their_mean():
+    rng = np.random.default_rng(3)
+    start, gradients = rng.normal(size=(4, 6)), rng.normal(size=(4, 4, 6))
+
+    def after(steps, accumulation):
+        variable = keras.Variable(start, dtype="float32")
+        optimizer = Adafactor(0.3, gradient_accumulation_steps=accumulation)
+        optimizer.build([variable])
+        apply = tf.function(lambda g: optimizer.apply([g], [variable]))
+        for gradient in steps:
+            apply(tf.constant(gradient, tf.float32))
+        return variable.numpy()
+
+    means = [gradients[:2].mean(axis=0), gradients[2:].mean(axis=0)]
+    np.testing.assert_allclose(
+        after(gradients, 2), after(means, None), rtol=1e-5
+    )
+
+
 def test_compiled_steps_are_the_same_steps():
     gradients = np.random.default_rng(0).normal(size=(3, 130, 140))
     results = []

@@ -19,6 +19,7 @@ CONFIG = T5Config(24, 16, 4, 24, 2, 1, 1)
         ({"num_buckets": 3}, "`num_buckets` must be at least 4"),
         ({"max_distance": 16}, "`max_distance` must be above half of num_buc"),
         ({"layer_norm_epsilon": 0.0}, "`layer_norm_epsilon` must be positive"),
+        ({"layer_norm_epsilon": "1e-6"}, "`layer_norm_epsilon` must be pos"),
         ({"feed_forward": "gelu"}, "`feed_forward` must be 'gated-gelu'"),
     ],
 )

@@ -1,5 +1,7 @@
 """One place finds out the format, checks the weights, and converts."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from oracles.keras_hub_t5 import keras_hub_backbone
@@ -162,6 +164,12 @@ def test_what_is_no_checkpoint_is_said_with_what_is(tmp_path):
     for path in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(FileNotFoundError, match="What is read: Hugging"):
             formats.read(path)
+
+
+def test_the_current_folder_is_no_destination(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="must not be the current folder"):
+        formats.convert(tmp_path / "absent", Path(), "hugging_face")
 
 
 def test_a_destination_in_use_is_refused(tmp_path):

@@ -205,6 +205,46 @@ def test_an_output_layer_that_is_the_table_unscaled_is_read_as_one(write, case):
     )
 
 
+@pytest.mark.parametrize("stack", ["encoder", "decoder"])
+def test_a_table_under_a_stack_s_name_alone_is_the_table(write, case, stack):
+    folder = write()
+    file = folder / "model.safetensors"
+    tensors = safetensors.numpy.load_file(file)
+    tensors[f"{stack}.embed_tokens.weight"] = tensors.pop("shared.weight")
+    safetensors.numpy.save_file(tensors, file)
+    assert_is(hugging_face.read(folder), case)
+
+
+def test_more_layers_than_weights_are_refused_at_once(write):
+    folder = write()
+    edit(folder / "config.json", num_layers=10**30)
+    with pytest.raises(ValueError, match=r"asks for 1\d+ layers"):
+        hugging_face.read(folder)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("feed_forward_proj", ["relu"]),
+        ("feed_forward_proj", {}),
+        ("layer_norm_epsilon", "1e-6"),
+        ("layer_norm_epsilon", [1e-6]),
+    ],
+)
+def test_settings_of_another_kind_are_refused(write, key, value):
+    folder = write()
+    edit(folder / "config.json", **{key: value})
+    with pytest.raises(ValueError, match=key):
+        hugging_face.read(folder)
+
+
+def test_json_without_an_end_is_refused(write):
+    folder = write()
+    (folder / "config.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="is not JSON"):
+        hugging_face.read(folder)
+
+
 def test_float16_becomes_float32(write, case):
     path = write() / "model.safetensors"
     tensors = safetensors.numpy.load_file(path)

@@ -1,5 +1,7 @@
 """Mesh TensorFlow's checkpoints: as T5 published them, and as written here."""
 
+import dataclasses
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -244,6 +246,17 @@ def test_a_gin_file_of_another_model_is_refused(folder, old, new, message):
         return
     with pytest.raises(ValueError, match=message):
         mesh_tensorflow.read(folder)
+
+
+@pytest.mark.parametrize(
+    "change", [{"max_distance": 64}, {"layer_norm_epsilon": 1e-3}]
+)
+def test_what_the_format_cannot_say_is_not_written(tmp_path, change):
+    case = CASES["t5_1_1"]
+    config = dataclasses.replace(case.config, **change)
+    with pytest.raises(ValueError, match="has no Mesh TensorFlow checkpoint"):
+        mesh_tensorflow.write(tmp_path / "m", config, case.weights().get, b"")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_failed_write_leaves_the_old_folder(tmp_path):

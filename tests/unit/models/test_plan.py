@@ -93,7 +93,7 @@ def test_every_plan_is_a_mesh_that_from_preset_takes():
             assert layout.device_count == devices
 
 
-def measured(config, batch, rematerialize):
+def measured(config, batch, rematerialize, dtype="float32"):
     sizes = (
         config.d_model,
         config.d_ff,
@@ -104,7 +104,7 @@ def measured(config, batch, rematerialize):
         int(rematerialize),
     )
     found = subprocess.run(
-        [sys.executable, _PROGRAM, *map(str, sizes)],
+        [sys.executable, _PROGRAM, *map(str, sizes), dtype],
         capture_output=True,
         text=True,
     )
@@ -112,10 +112,10 @@ def measured(config, batch, rematerialize):
     return int(found.stdout)
 
 
-def estimated(config, batch, rematerialize):
+def estimated(config, batch, rematerialize, dtype="float32"):
     return (
-        weight_bytes(config, Layout(), "float32")
-        + activation_bytes(config, Layout(), batch, "float32", rematerialize)
+        weight_bytes(config, Layout(), dtype)
+        + activation_bytes(config, Layout(), batch, dtype, rematerialize)
         + state_bytes(config, batch)
     )
 
@@ -138,3 +138,19 @@ def test_the_estimate_is_within_15_percent_of_a_measured_step():
         )
     # Computing again takes less memory than keeping.
     assert peaks[True] < 0.75 * peaks[False]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["bfloat16", "mixed_bfloat16"])
+def test_weights_in_two_types_are_counted_in_both(dtype):
+    """Of a model that is large beside its activations."""
+    tiny = T5Config(32, 8, D_KV, 8, 1, LAYERS, LAYERS)
+    model = T5Config(8128, 1024, D_KV, 2048, 16, LAYERS, LAYERS)
+    batch = Batch(1, 32, TARGET_LENGTH, PROMPT_LENGTH)
+    small = estimated(tiny, batch, False, dtype)
+    ground = measured(tiny, batch, False, dtype) - small
+    np.testing.assert_allclose(
+        estimated(model, batch, False, dtype),
+        measured(model, batch, False, dtype) - ground,
+        rtol=0.15,
+    )

@@ -1,6 +1,7 @@
 """The model: what it computes, generates and scores."""
 
 import keras
+import keras_hub
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -157,6 +158,18 @@ def test_batched_generation_is_single_generation(tiny_model, sampler):
     assert together == alone
 
 
+def test_beams_take_batches_of_the_same_rows_and_other_lengths(tiny_model):
+    """Such batches are traced with one size known and the other not."""
+    texts = [*TEXTS, "he runs every morning and she walks to school"]
+    found = tiny_model.generate(
+        texts, max_length=4, batch_size=2, sampler="beam"
+    )
+    other = PromptTunedT5(tiny_model.backbone, tiny_model.tokenizer, 3)
+    other.prompt.embeddings.assign(tiny_model.prompt.embeddings)
+    alone = [other.generate([t], max_length=4, sampler="beam") for t in texts]
+    assert [[one] for one in found] == alone
+
+
 def beam_without_cache(model, texts, max_length, num_beams):
     """Beam search in plain Python, every prefix decoded anew."""
     found = []
@@ -195,6 +208,12 @@ def test_cached_beam_search_is_uncached_beam_search(tiny_model):
 def test_unknown_samplers_and_bare_strings_are_refused(tiny_model):
     with pytest.raises(ValueError, match="Did you mean 'greedy'"):
         tiny_model.generate(TEXTS, sampler="gredy")
+    for sampler in (None, 5, lambda **_: 0):
+        with pytest.raises(ValueError, match="`sampler` must be a sampler's"):
+            tiny_model.generate(TEXTS, sampler=sampler)
+    all_beams = keras_hub.samplers.BeamSampler(return_all_beams=True)
+    with pytest.raises(ValueError, match="must give one output a text"):
+        tiny_model.generate(TEXTS, sampler=all_beams)
     with pytest.raises(ValueError, match="sequence of strings"):
         tiny_model.generate("the film")
     with pytest.raises(ValueError, match="3 texts and 1 targets"):
