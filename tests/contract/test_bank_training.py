@@ -241,7 +241,7 @@ def test_a_mixture_in_another_order_than_the_bank_is_refused(tiny_model):
 _REPLICAS = """
 import sys
 sys.path.insert(0, sys.argv[2])
-import numpy as np, tensorflow as tf
+import keras, numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 two = [tf.config.LogicalDeviceConfiguration()] * 2
 tf.config.set_logical_device_configuration(cpu, two)
@@ -268,7 +268,13 @@ for strategy in (
         model = training.PromptBankT5(backbone, tokenizer, bank)
         start = start or bank.get_weights()
         bank.set_weights(start)
-        training.compiled(model)
+        if sys.argv[4] == "own":
+            training.compiled(model)
+        else:  # whose steps, unlike Adafactor's, grow with the gradient
+            loss = keras.losses.SparseCategoricalCrossentropy(
+                from_logits=True, reduction="mean_with_sample_weight"
+            )
+            model.compile(keras.optimizers.SGD(10.0), loss)
         # Not fit: Keras would first take the mean of the replicas' token ids.
         model.optimizer.build(model.trainable_variables)
     model.make_train_function()
@@ -284,15 +290,16 @@ for before, one, two in zip(start, *results, strict=True):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("loss", ["own", "keras"])
 def test_two_replicas_train_the_bank_as_one_device_does(
-    tiny_tokenizer, tmp_path
+    tiny_tokenizer, tmp_path, loss
 ):
     """Each replica has other tasks' rows, and other numbers of tokens."""
     vocabulary = tmp_path / "spiece.model"
     tiny_tokenizer.save(vocabulary)
     here = Path(__file__)
     done = subprocess.run(
-        [sys.executable, "-c", _REPLICAS, vocabulary, here.parent, here],
+        [sys.executable, "-c", _REPLICAS, vocabulary, here.parent, here, loss],
         capture_output=True,
         text=True,
     )
