@@ -77,7 +77,8 @@ def runs(
     )
     pretrain_steps = shape.pop("pretrain_steps")
     adapt_steps = shape.pop("adapt_steps")
-    percents, end = adapt.pop("percent"), adapt.pop("decay_steps")
+    end = shape.pop("adapt_decay_steps")
+    percents = adapt.pop("percent")
     sections = {f"sizes.{name}": shape, "pretrain": pretrain, "adapt": adapt}
     for section, settings in sections.items():
         for setting in settings:

@@ -70,8 +70,7 @@ def test_a_size_is_made_of_text_with_each_length_of_adaptation(
     recipe = {
         "vocabulary": 25,
         "pretrain": small,
-        "adapt": small
-        | {"percent": [50, 100], "learning_rate": 0.001, "decay_steps": 1},
+        "adapt": small | {"percent": [50, 100], "learning_rate": 0.001},
     }
     size = {
         **dict.fromkeys(("d_model", "d_kv", "d_ff"), 8),
@@ -80,6 +79,7 @@ def test_a_size_is_made_of_text_with_each_length_of_adaptation(
         "num_decoder_layers": 1,
         "pretrain_steps": 2,
         "adapt_steps": 2,
+        "adapt_decay_steps": 1,
     }
     output = tmp_path / "models"
     arguments = (recipe, size, [str(corpus)], output, "tiny")
