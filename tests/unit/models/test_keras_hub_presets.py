@@ -101,6 +101,24 @@ def test_sharded_weights_are_read_and_a_missing_shard_is_not(
         reader.read(folder)
 
 
+@pytest.mark.parametrize("value", [5, None, [5], [["x"]]])
+def test_an_index_that_names_no_files_is_refused(gated, value):
+    (gated / "model.weights.h5").unlink()
+    text = json.dumps({"weight_map": {"/layers": value}})
+    (gated / "model.weights.json").write_text(text)
+    with pytest.raises(ValueError, match="must name files in `weight_map`"):
+        reader.read(gated)
+
+
+def test_more_layers_than_weights_are_refused_at_once(gated):
+    path = gated / "config.json"
+    values = json.loads(path.read_text())
+    values["config"]["num_layers"] = 10**30
+    path.write_text(json.dumps(values))
+    with pytest.raises(ValueError, match=r"asks for \d{31} layers"):
+        reader.read(gated)
+
+
 def test_bfloat16_is_kept(gated):
     with h5py.File(gated / "model.weights.h5", "r+") as file:
         path = "layers/reversible_embedding/vars/0"

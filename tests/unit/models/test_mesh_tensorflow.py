@@ -226,6 +226,12 @@ def test_gin_bindings_are_read_without_gin(tmp_path):
     assert bindings["run.sequence_length"] == [{"inputs": 512, "targets": 128}]
 
 
+@pytest.mark.parametrize("text", ["{[]: 1}", "-" * 20_000 + "1", "(" * 999])
+def test_what_is_no_literal_of_gin_stays_text(tmp_path, text):
+    (tmp_path / "g.gin").write_text(f"Layer.size = {text}\n")
+    assert read_bindings(tmp_path / "g.gin")["Layer.size"] == [text]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

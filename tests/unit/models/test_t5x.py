@@ -135,12 +135,27 @@ def test_other_zarr_settings_are_refused(flat, place):
         ({"order": "F"}, "`order` 'C'"),
         ({"zarr_format": 3}, "`zarr_format` 2"),
         ({"compressor": {"id": "blosc"}}, "`compressor` of gzip"),
+        ({"compressor": "gzip"}, "no description of a float array"),
         ({"dtype": "|O"}, "no description of a float array"),
         ({"chunks": [0, 7]}, "must be positive integers"),
     ):
         path.write_text(json.dumps(values | changes))
         with pytest.raises(ValueError, match=message):
             t5x.read(place)
+
+
+def test_maps_without_an_end_are_refused(place):
+    place.write_bytes(b"\x81\xa1a" * 100_000 + b"\xc0")
+    with pytest.raises(ValueError, match="not a complete flax msgpack file"):
+        t5x.read(place)
+
+
+def test_an_array_whose_place_is_no_map_is_refused(place):
+    leaf = {"driver": "zarr", "kvstore": "elsewhere"}
+    tree = {"optimizer": {"target": {"token_embedder": {"embedding": leaf}}}}
+    place.write_bytes(msgpack.packb(tree))
+    with pytest.raises(ValueError, match="must lie in a zarr folder"):
+        t5x.read(place)
 
 
 def test_an_extension_type_that_is_no_array_is_refused(place):

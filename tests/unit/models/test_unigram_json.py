@@ -119,6 +119,7 @@ def set_at(values, path, value):
 @pytest.mark.parametrize(
     ("place", "value", "message"),
     [
+        (("model",), ["Unigram"], "its model is no object"),
         (("model", "type"), "BPE", "no Unigram model"),
         (("model", "unk_id"), 0, "no Unigram model"),
         (("model", "byte_fallback"), True, "become bytes"),
