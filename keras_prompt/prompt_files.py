@@ -67,6 +67,25 @@ class PromptCard:
         """The base and the beginning of its fingerprint, for a message."""
         return f"{self.base} (fingerprint {self.fingerprint[:8]}…)"
 
+    def refuse_other_base(
+        self, prompt: str | Path, fingerprint: str, model: str
+    ) -> None:
+        """Refuses a model that the prompt was not tuned on.
+
+        Args:
+            prompt: what to call it.
+            fingerprint: of the model's weights.
+            model: which one it is, as "this model is t5_1_1_nano_lm".
+
+        Raises:
+            ValueError: it is another one.
+        """
+        if self.fingerprint != fingerprint:
+            raise ValueError(
+                f"Prompt '{prompt}' was tuned on {self.describe_base()}; "
+                f"{model} ({fingerprint[:8]}…)."
+            )
+
 
 class PromptFile(NamedTuple):
     """A prompt folder's content: float32 (P, D), and the card."""

@@ -350,8 +350,4 @@ def _check_base(backbone: MeshT5Backbone, bank: PromptBank) -> None:
             )
     mine = backbone.fingerprint() if bank.cards else ""
     for name, card in bank.cards.items():
-        if card.fingerprint != mine:
-            raise ValueError(
-                f"Prompt '{name}' was tuned on {card.describe_base()}; this "
-                f"model is {backbone.preset} ({mine[:8]}…)."
-            )
+        card.refuse_other_base(name, mine, f"this model is {backbone.preset}")

@@ -37,29 +37,32 @@ def run(options: argparse.Namespace) -> None:
     """Evaluates, and prints metrics beside the majority class's.
 
     Raises:
-        ValueError: the task is unknown, or named nowhere.
+        ValueError: the task is unknown, or named nowhere; or an option
+            would change nothing.
     """
     from keras_prompt import tasks
 
-    target_length(options)  # refuses what would change nothing
+    settings = _settings(options)
     if options.task is not None:
         tasks.get(options.task)  # before TensorFlow takes its seconds
     elif options.prompt is None and options.ensemble is None:
         raise ValueError("Give --task: without --prompt, no card names it.")
     if options.ensemble is None:
-        _evaluate_prompt(options)
+        _evaluate_prompt(options, settings)
     else:
-        _evaluate_ensemble(options)
+        _evaluate_ensemble(options, settings)
 
 
-def _evaluate_prompt(options: argparse.Namespace) -> None:
+def _evaluate_prompt(
+    options: argparse.Namespace, settings: dict[str, Any]
+) -> None:
     model, card = load_model(options)
     from keras_prompt.training.evaluation import evaluate_examples
 
     task, examples, about = _rows(options, card)
     with progress_bar("rows", len(examples)) as advance:
         found = evaluate_examples(
-            model, task, examples, **_settings(options), progress=advance
+            model, task, examples, **settings, progress=advance
         )
     if options.json:
         print(json.dumps(about | _values(found)))
@@ -67,7 +70,9 @@ def _evaluate_prompt(options: argparse.Namespace) -> None:
         print(f"{task.name} {options.split} · {found.line()}")
 
 
-def _evaluate_ensemble(options: argparse.Namespace) -> None:
+def _evaluate_ensemble(
+    options: argparse.Namespace, settings: dict[str, Any]
+) -> None:
     """Prints each prompt, then what the paper's Table 3 has."""
     ensemble, card = load_ensemble(options)
     from keras_prompt.training.ensemble import evaluate_ensemble
@@ -75,7 +80,7 @@ def _evaluate_ensemble(options: argparse.Namespace) -> None:
     task, examples, about = _rows(options, card)
     with progress_bar("rows", len(examples)) as advance:
         found = evaluate_ensemble(
-            ensemble, task, examples, **_settings(options), progress=advance
+            ensemble, task, examples, **settings, progress=advance
         )
     if options.json:
         values = {

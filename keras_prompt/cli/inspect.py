@@ -102,13 +102,11 @@ def _neighbours(
 
     model = PromptTunedT5.from_preset(preset, prompt_length=1)
     mine = model.backbone.fingerprint()
+    if card is not None and options.preset is not None:
+        card.refuse_other_base(
+            options.prompt, mine, f"{preset} is another model"
+        )
     if card is not None and card.fingerprint != mine:
-        if options.preset is not None:
-            raise ValueError(
-                f"Prompt '{options.prompt}' was tuned on "
-                f"{card.describe_base()}; {preset} is another model "
-                f"({mine[:8]}…)."
-            )
         _say_why_not(f"'{base}' has other weights here than the prompt's base")
         return None
     return nearest_pieces(

@@ -135,10 +135,7 @@ def _read(
         if name in files:
             raise ValueError(f"Two prompts are named '{name}'.")
         files[name] = read_prompt(path)
-        if files[name].card.fingerprint != fingerprint:
-            raise ValueError(
-                f"Prompt '{path}' was tuned on "
-                f"{files[name].card.describe_base()}; this base is {base} "
-                f"({fingerprint[:8]}…)."
-            )
+        files[name].card.refuse_other_base(
+            path, fingerprint, f"this base is {base}"
+        )
     return files

@@ -173,12 +173,10 @@ def load_prompt(model: PromptedT5, path: str | Path) -> PromptCard:
             file is truncated; the model is as it was.
     """
     prompt, card = read_prompt(path)
-    mine = model.backbone.fingerprint()
-    if card.fingerprint != mine:
-        raise ValueError(
-            f"Prompt '{path}' was tuned on {card.describe_base()}; this model "
-            f"is {model.backbone.preset} ({mine[:8]}…)."
-        )
+    base = model.backbone
+    card.refuse_other_base(
+        path, base.fingerprint(), f"this model is {base.preset}"
+    )
     weight = model.prompt_weights[model.prompt_name(card.task)]
     refuse_other_shape(model, path, prompt.shape, weight.shape)
     weight.assign(prompt)

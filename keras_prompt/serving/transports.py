@@ -53,18 +53,14 @@ def connect(address: str) -> Transport:
         ValueError: it is neither "host:port" nor "http://host:port", or
             gRPC's stubs are not installed.
     """
-    if address.startswith(("http://", "https://")):
-        is_address = _is_url(address)
-    else:
-        host, _, port = address.removeprefix("grpc://").rpartition(":")
-        is_address = bool(host) and port.isdigit() and "/" not in host
-    if not is_address:
+    if _is_url(address):
+        return RestTransport(address)
+    host, _, port = address.removeprefix("grpc://").rpartition(":")
+    if not host or not port.isdigit() or "/" in host:
         raise ValueError(
             "`address` must be 'host:port' for gRPC or 'http://host:port' for "
             f"REST. Received: address={address!r}"
         )
-    if address.startswith("http"):
-        return RestTransport(address)
     return GrpcTransport(f"{host}:{port}")
 
 
@@ -77,6 +73,7 @@ class RestTransport:
 
     def __init__(self, url: str) -> None:
         self._url = url.rstrip("/")
+        self._opener = urllib.request.build_opener(_EveryCode)
 
     def predict(
         self, model: str, signature: str, inputs: Arrays, seconds: float
@@ -91,7 +88,7 @@ class RestTransport:
             {"Content-Type": "application/json"},
         )
         try:
-            code, content = _answer(request, seconds)
+            code, content = _answer(self._opener, request, seconds)
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             if isinstance(reason, TimeoutError):
@@ -188,9 +185,11 @@ class GrpcTransport:
 def _is_url(address: str) -> bool:
     try:
         parts = urllib.parse.urlsplit(address)
-        return bool(parts.hostname) and parts.port != 0 and " " not in address
+        is_complete = bool(parts.hostname) and parts.port != 0
     except ValueError:  # of the port
         return False
+    is_of_http = parts.scheme in ("http", "https")
+    return is_of_http and is_complete and " " not in address
 
 
 class _EveryCode(urllib.request.HTTPErrorProcessor):
@@ -203,7 +202,9 @@ class _EveryCode(urllib.request.HTTPErrorProcessor):
 
 
 def _answer(
-    request: urllib.request.Request, seconds: float
+    opener: urllib.request.OpenerDirector,
+    request: urllib.request.Request,
+    seconds: float,
 ) -> tuple[int, bytes]:
     """The code and the body of an answer.
 
@@ -212,7 +213,6 @@ def _answer(
         http.client.HTTPException: it is none of HTTP.
     """
     end = time.monotonic() + seconds
-    opener = urllib.request.build_opener(_EveryCode)
     with opener.open(request, timeout=seconds) as answer:
         parts = []
         # The time-out of a socket is for each silence, not for the whole.

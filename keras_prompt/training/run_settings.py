@@ -36,6 +36,24 @@ def refuse_other_kind(folder: Path, record: str) -> None:
         )
 
 
+def refuse_fewer_steps(folder: str | Path, done: int, steps: int) -> None:
+    """Refuses to end a run where it has already been.
+
+    Args:
+        folder: of the run.
+        done: steps that it has done.
+        steps: that it should have.
+
+    Raises:
+        ValueError: it has done more.
+    """
+    if done > steps:
+        raise ValueError(
+            f"`steps` must not be less than the {done:,} that {folder} "
+            f"has done. Received: steps={steps}"
+        )
+
+
 def as_stored(config: "DataclassInstance") -> dict[str, Any]:
     """Settings as they come back from a file, tuples as lists."""
     return json.loads(json.dumps(dataclasses.asdict(config)))

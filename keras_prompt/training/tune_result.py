@@ -14,6 +14,7 @@ from keras_prompt.prompt_files import check_place
 from keras_prompt.tasks.task import Example, Task
 from keras_prompt.training.checkpoint import steps_of
 from keras_prompt.training.config import TuneConfig
+from keras_prompt.training.run_settings import refuse_fewer_steps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,11 +79,7 @@ def check_destinations(config: TuneConfig, folders: Iterable[Path]) -> None:
             a model; or a file is where a folder has to be.
     """
     done = steps_of(config.check_output())
-    if done > config.steps:
-        raise ValueError(
-            f"`steps` must not be less than the {done:,} that {config.output} "
-            f"has done. Received: steps={config.steps}"
-        )
+    refuse_fewer_steps(config.output, done, config.steps)
     for folder in folders:
         above = next(path for path in folder.parents if path.exists())
         if not above.is_dir():

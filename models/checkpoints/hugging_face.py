@@ -32,6 +32,7 @@ from keras_prompt.models.checkpoints.hugging_face_names import (
 )
 from keras_prompt.models.checkpoints.hugging_face_writer import (
     SHARD_BYTES,
+    VOCABULARY,
     check_place,
     write,
 )
@@ -46,10 +47,17 @@ from keras_prompt.models.t5.config import T5Config
 from keras_prompt.models.t5.variables import weight_table
 from keras_prompt.types import FloatArray
 
-VOCABULARY, TOKENIZER = "spiece.model", "tokenizer.json"
+TOKENIZER = "tokenizer.json"
 _PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
-__all__ = ["SHARD_BYTES", "check_place", "read", "recognizes", "write"]
+__all__ = [
+    "SHARD_BYTES",
+    "VOCABULARY",
+    "check_place",
+    "read",
+    "recognizes",
+    "write",
+]
 
 
 def recognizes(path: Path) -> bool:

@@ -31,7 +31,7 @@ from keras_prompt.models.t5.config import T5Config
 from keras_prompt.models.t5.variables import parameter_count
 from keras_prompt.types import FloatArray
 
-_VOCABULARY = "spiece.model"
+VOCABULARY = "spiece.model"
 SHARD_BYTES = 5 * 10**9  # where `transformers` begins a new file
 _CODES = {STORED_DTYPES["float32"]: "F32", STORED_DTYPES["bfloat16"]: "BF16"}
 
@@ -62,7 +62,7 @@ def write(
     numpy_dtype = stored_dtype(dtype)
     with new_folder(folder) as partial:
         _write_weights(partial, config, weights, numpy_dtype, shard_bytes)
-        (partial / _VOCABULARY).write_bytes(model_proto)
+        (partial / VOCABULARY).write_bytes(model_proto)
         text = json.dumps(config_values(config, dtype), indent=2)
         (partial / CONFIG).write_text(text + "\n")
 
@@ -77,7 +77,7 @@ def check_place(folder: Path, *others: str) -> None:
     Raises:
         ValueError: the folder holds something else than a model.
     """
-    names = [re.escape(name) for name in (CONFIG, INDEX, _VOCABULARY, *others)]
+    names = [re.escape(name) for name in (CONFIG, INDEX, VOCABULARY, *others)]
     names.append(r"model(-\d{5}-of-\d{5})?\.safetensors")
     check_replaceable(folder, "model", CONFIG, "|".join(names))
 

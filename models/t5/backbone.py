@@ -86,9 +86,9 @@ class MeshT5Backbone(keras.layers.Layer):
 
     Raises:
         ValueError: `dtype` is another one, `dropout_rate` is no probability
-            below 1, int8 weights should learn, the
-            mesh or layout does not fit the model or the devices, or the
-            weights of a mesh should learn.
+            below 1, int8 weights should learn, the mesh or layout does not
+            fit the model or the devices, or the weights of a mesh should
+            learn.
     """
 
     def __init__(

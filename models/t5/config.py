@@ -74,7 +74,7 @@ class T5Config:
         if not isinstance(epsilon, float | int) or not epsilon > 0:
             raise ValueError(
                 "`layer_norm_epsilon` must be positive. "
-                f"Received: layer_norm_epsilon={self.layer_norm_epsilon!r}"
+                f"Received: layer_norm_epsilon={epsilon!r}"
             )
         if self.feed_forward not in ("gated-gelu", "relu"):
             raise ValueError(

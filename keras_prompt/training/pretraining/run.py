@@ -30,6 +30,7 @@ from keras_prompt.training.pretraining.start import (
     make_model,
     start_embeddings,
 )
+from keras_prompt.training.run_settings import refuse_fewer_steps
 from keras_prompt.training.scalars import TensorBoardScalars
 from keras_prompt.training.schedule import InverseSquareRoot, LinearEnd
 
@@ -73,11 +74,7 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
     checkpoint = folder / "checkpoint.safetensors"
     epochs_done = restore_checkpoint(checkpoint, model)
     steps_done = epochs_done * config.evaluate_every
-    if steps_done > config.steps:
-        raise ValueError(
-            f"`steps` must not be less than the {steps_done:,} that {folder} "
-            f"has done. Received: steps={config.steps}"
-        )
+    refuse_fewer_steps(folder, steps_done, config.steps)
     _check_end(config, steps_done)
     with reading("tokenizing") as progress:
         corpus = tokenize(sources, tokenizer, folder / "tokens", progress)
