@@ -12,10 +12,12 @@ class Position(Protocol):
         batch: int64 variable: the batch, counted from the first epoch's
             first, at which the next iterator starts.
         batches_per_epoch: of one pass over the data.
+        fingerprint: equal for equal rows in equal order.
     """
 
     batch: Any
     batches_per_epoch: int
+    fingerprint: str
 
 
 class TrackPosition(keras.callbacks.Callback):

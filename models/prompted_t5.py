@@ -108,21 +108,29 @@ class PromptedT5(StrategyModel):
     def keep_best(self, task: str, score: float, step: int) -> None:
         """Keeps what learns for a task if no earlier one scored as well.
 
+        Weights that are not finite are worse than any that are, whatever
+        they score.
+
         Args:
             task: its name.
             score: larger is better; no number, as of a correlation with a
                 constant, is worse than any.
             step: optimizer steps behind it.
         """
-        for name, weight in self.weights_of(task).items():
-            before = self.best_prompts.get(name)
-            if (
-                before is None
-                or math.isnan(before.score)
-                or score > before.score
-            ):
-                value = weight.numpy().copy()
-                self.best_prompts[name] = BestPrompt(score, step, value)
+        weights = self.weights_of(task)
+        before = self.best_prompts.get(next(iter(weights)))
+        is_better = (
+            before is None or math.isnan(before.score) or score > before.score
+        )
+        if not is_better:
+            return
+        values = {name: w.numpy().copy() for name, w in weights.items()}
+        if not all(np.isfinite(value).all() for value in values.values()):
+            if before is not None:
+                return
+            score = math.nan
+        for name, value in values.items():
+            self.best_prompts[name] = BestPrompt(score, step, value)
 
     def base_fingerprint(self) -> str:
         """Of the T5 as it was before any training."""
@@ -188,7 +196,9 @@ class PromptedT5(StrategyModel):
         self.optimizer.build(self.trainable_variables)
         for callback in callbacks:
             if hasattr(callback, "resume"):
-                steps_done = callback.resume(self, per_epoch, position)
+                steps_done = callback.resume(
+                    self, per_epoch, position, callbacks
+                )
         if position is not None:
             callbacks.insert(0, TrackPosition(position))
         fit = fixed_order_of_sums()(

@@ -19,10 +19,12 @@ class Position:
         batch: int64 variable, a batch's number since the start of the first
             epoch; read whenever an iterator is made, changed by none.
         batches_per_epoch: G.
+        fingerprint: equal for equal rows in equal order.
     """
 
-    def __init__(self, batches_per_epoch: int) -> None:
+    def __init__(self, batches_per_epoch: int, fingerprint: str) -> None:
         self.batches_per_epoch = batches_per_epoch
+        self.fingerprint = fingerprint
         self.batch = tf.Variable(
             0, dtype=tf.int64, trainable=False, name="dataset_position"
         )
@@ -66,6 +68,17 @@ class BatchOrder:
         if self.drop_remainder:
             return rows // self.batch_size
         return -(-rows // self.batch_size)
+
+    @property
+    def settings(self) -> tuple[int | bool, ...]:
+        """What the order depends on besides the lengths."""
+        return (
+            self.batch_size,
+            self.seed,
+            self.shuffle,
+            self.length_buckets,
+            self.drop_remainder,
+        )
 
     def epoch(self, number: Tensor) -> Tensor:
         """The rows of each batch, int64 (G, B); -1 fills a smaller batch.

@@ -1,7 +1,7 @@
 """t5's metrics, imported when first called: `(targets, predictions) -> dict`.
 
-All values run from 0 to 100 (Matthews' correlation from -100). PEERS: the
-choice for each task is t5's (`t5.data.glue_utils`).
+All values run from 0 to 100 (Matthews' correlation from -100). Each task has
+those that t5 gives it (`t5.data.glue_utils`).
 """
 
 from collections.abc import Mapping

@@ -11,6 +11,7 @@ from keras_prompt.tasks.batch_order import BatchOrder, Position
 from keras_prompt.tasks.pipeline import (
     check_integers,
     check_not_empty,
+    data_fingerprint,
     token_rows,
     with_position,
 )
@@ -122,7 +123,10 @@ def _mixed(
     )
     firsts = [sum(counts[:task]) for task in range(len(counts))]
     task_of_row = tf.repeat(tf.range(len(counts)), counts)
-    position = Position(max(order.batches_per_epoch for order in orders))
+    position = Position(
+        max(order.batches_per_epoch for order in orders),
+        data_fingerprint(parts, orders),
+    )
 
     def mixed_batch(_: Tensor, *rows_of_tasks: Tensor) -> Batch:
         picked = tf.concat(

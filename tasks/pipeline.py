@@ -3,19 +3,14 @@
 Letters: N rows, B batch, S input tokens, T target tokens.
 """
 
+import hashlib
 from collections.abc import Sequence
 
 import tensorflow as tf
 
-from keras_prompt.registry import lookup
 from keras_prompt.tasks.batch_order import BatchOrder, Position
-from keras_prompt.tasks.task import (
-    SENTINEL,
-    Example,
-    Task,
-    is_labelled,
-    is_train,
-)
+from keras_prompt.tasks.label_words import check_labels
+from keras_prompt.tasks.task import SENTINEL, Task, is_train
 from keras_prompt.tasks.token_rows import TokenRows, checked, encode, trimmed
 from keras_prompt.tokenizer import Tokenizer
 
@@ -81,9 +76,9 @@ def make_dataset(
 
     Raises:
         ValueError: an argument out of its range, a split without labels, a
-            target that is none of a closed task's labels, a target longer
-            than `target_length`, or fewer rows than a batch with
-            `drop_remainder`.
+            target that is none of a closed task's labels, two labels of the
+            same token ids, a target longer than `target_length`, or fewer
+            rows than a batch with `drop_remainder`.
     """
     check_integers(
         input_length=(input_length, 2),
@@ -110,7 +105,9 @@ def make_dataset(
             drop_remainder=drop_remainder,
         )
         check_not_empty(task, split, order, "drop_remainder")
-        position = Position(order.batches_per_epoch)
+        position = Position(
+            order.batches_per_epoch, data_fingerprint([rows], [order])
+        )
         batches = order.dataset(position, repeat=repeat).map(
             rows.batch, num_parallel_calls=2, deterministic=True
         )
@@ -127,8 +124,9 @@ def token_rows(
     static_shapes: bool,
 ) -> TokenRows:
     """A split's rows as token ids; see `make_dataset`."""
-    examples = task.examples(split)
-    _check_targets(task, split, examples)
+    examples = task.examples(split, to_train=is_train(split))
+    task.check_targets(examples, f"split '{split}'")
+    check_labels(task, tokenizer)
     where, eos_id = f"{task.name}, split '{split}'", tokenizer.eos_id
     inputs = encode([row["inputs"] for row in examples], tokenizer)
     targets = encode([row["targets"] for row in examples], tokenizer)
@@ -141,6 +139,27 @@ def token_rows(
         input_length=input_length if static_shapes else None,
         target_length=target_length if static_shapes else None,
     )
+
+
+def data_fingerprint(
+    parts: Sequence[TokenRows], orders: Sequence[BatchOrder]
+) -> str:
+    """16 digits that differ where the rows or their order do.
+
+    A run that is resumed on other data would be neither the one run nor the
+    other.
+
+    Args:
+        parts: the rows of each task.
+        orders: in which they come.
+    """
+    digest = hashlib.sha256()
+    for rows, order in zip(parts, orders, strict=True):
+        for ids in (rows.inputs, rows.targets):
+            digest.update(ids.row_lengths().numpy().tobytes())
+            digest.update(ids.flat_values.numpy().tobytes())
+        digest.update(repr(order.settings).encode())
+    return digest.hexdigest()[:16]
 
 
 def with_position(
@@ -181,21 +200,3 @@ def check_not_empty(
             f"{order.lengths.shape[0]} rows, not one batch of "
             f"{order.batch_size}: `{argument}` leaves nothing."
         )
-
-
-def _check_targets(task: Task, split: str, examples: Sequence[Example]) -> None:
-    """Refuses rows that cannot be learnt from."""
-    if not is_labelled(examples):
-        raise ValueError(
-            f"Split '{split}' of task '{task.name}' has rows without labels. "
-            "Predict them with model.generate on the inputs of task.examples."
-        )
-    if task.closed:
-        labels = dict.fromkeys(task.labels)
-        for number, row in enumerate(examples):
-            try:
-                lookup("label", row["targets"], labels)
-            except ValueError as error:
-                raise ValueError(
-                    f"Row {number} of '{split}' of task '{task.name}': {error}"
-                ) from None

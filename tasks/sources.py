@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from keras_prompt.registry import lookup
 
 if TYPE_CHECKING:
     import tensorflow as tf
-
-_TYPES = (str, int, float)  # bool is an int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +21,8 @@ class RowsSource:
 
     Attributes:
         rows: for each split a list of dicts, all with the same columns. A
-            value is a str, int, float or bool, or a list of one of these.
+            value is a str, int, float or bool of Python or NumPy, or a list
+            of one of these.
 
     >>> source = RowsSource({"train": [{"inputs": "1 + 1", "targets": "2"}]})
     >>> source.splits
@@ -88,8 +89,8 @@ class FileSource:
                 self._renamed(row, path, number)
                 for number, row in readers[path.suffix](path)
             ]
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise ValueError(f"{path} is no UTF-8 table: {error}") from error
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} is not UTF-8: {error}") from error
         return dataset_of_rows(rows, str(path))
 
     def _renamed(
@@ -141,27 +142,60 @@ def _tensor(values: list[Any], column: str, where: str) -> Any:
     """A column as a tensor, lists as a ragged one; numbers in 64 bits."""
     import tensorflow as tf
 
-    is_list = isinstance(values[0], list | tuple)
+    values = [_plain(value) for value in values]
+    is_list = isinstance(values[0], list)
     items = [item for row in values for item in row] if is_list else values
     kind = type(items[0]) if items else str
     for number, value in enumerate(values):
-        row = value if isinstance(value, list | tuple) else [value]
-        if isinstance(value, list | tuple) != is_list or any(
+        row = value if isinstance(value, list) else [value]
+        if isinstance(value, list) != is_list or any(
             type(item) is not kind for item in row
         ):
             raise ValueError(
                 f"The column '{column}' in {where} must hold values of one "
                 f"type. Row 0 has {values[0]!r}; row {number} has {value!r}."
             )
-    if not issubclass(kind, _TYPES):
-        raise ValueError(
-            f"The column '{column}' in {where} must hold text, numbers or "
-            f"lists of these. Received: {values[0]!r}"
-        )
-    dtype = {str: tf.string, int: tf.int64, bool: tf.bool}.get(kind, tf.float64)
+        if not all(_is_storable(item) for item in row):
+            raise ValueError(
+                f"The column '{column}' in {where} must hold Unicode text, "
+                "numbers of at most 64 bits or lists of these. Row "
+                f"{number} has {value!r}."
+            )
+    dtype = {
+        str: tf.string,
+        int: tf.int64,
+        float: tf.float64,
+        bool: tf.bool,
+    }[kind]
     if is_list:
         return tf.ragged.constant(values, dtype, ragged_rank=1)
     return tf.constant(values, dtype)
+
+
+def _plain(value: Any) -> Any:
+    """Python's own type of a value: of NumPy's, of an enumeration's."""
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, str):
+        return str.__str__(value)  # str() of an enumeration's is its name
+    for kind in (bool, int, float):  # bool is an int
+        if isinstance(value, kind):
+            return kind(value)
+    return value
+
+
+def _is_storable(value: Any) -> bool:
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:  # half a surrogate pair: an emoji cut in two
+            return False
+        return True
+    if type(value) is int:
+        return -(2**63) <= value < 2**63
+    return isinstance(value, bool | float)
 
 
 def _jsonl(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -184,7 +218,8 @@ def _jsonl(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
 
 def _csv(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    return _table(path, delimiter=",", quoting=csv.QUOTE_MINIMAL)
+    # strict: an open quote would swallow all lines up to the next one.
+    return _table(path, delimiter=",", quoting=csv.QUOTE_MINIMAL, strict=True)
 
 
 def _tsv(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -196,14 +231,15 @@ def _table(
 ) -> Iterator[tuple[int, Mapping[str, Any]]]:
     with path.open(encoding="utf-8-sig", newline="") as lines:
         reader = csv.reader(lines, **dialect)
-        header = next(reader, [])
+        rows = _values(reader, path)
+        header = next(rows, [])
         twice = sorted({name for name in header if header.count(name) > 1})
         if twice:
             raise ValueError(
                 f"{path} must name each column once. Twice or more: "
                 f"{', '.join(map(repr, twice))}. Rename them."
             )
-        for row in reader:
+        for row in rows:
             if not row:
                 continue
             if len(row) != len(header):
@@ -212,3 +248,15 @@ def _table(
                     f"for the {len(header)} columns {', '.join(header)}."
                 )
             yield reader.line_num, dict(zip(header, row, strict=True))
+
+
+def _values(reader: Any, path: Path) -> Iterator[list[str]]:
+    """The rows of a csv reader; the error says where a row is broken."""
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise ValueError(
+            f"{path} is no table of values: {error}, in the row that ends at "
+            f"line {reader.line_num}. Close each quote, write a quote within "
+            "quotes twice, or put long texts into a .jsonl file."
+        ) from error

@@ -8,6 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from keras_prompt.registry import lookup
+from keras_prompt.tasks.examples import check_columns, python_rows
+
 if TYPE_CHECKING:
     import tensorflow as tf
 
@@ -17,8 +20,9 @@ Metric: TypeAlias = Callable[[list[Any], list[Any]], Mapping[str, float]]
 
 SENTINEL = "<extra_id_0>"
 SENTINEL_SUFFIX = "+sentinel"
-UNLABELLED = "<unk>"  # what t5's preprocessors write where a label is -1
-_ROWS_AT_A_TIME = 1024
+# What an evaluation adds to the metrics, by name.
+SUMMARIES = ("score", "majority", "illegal_share")
+_UNLABELLED = "<unk>"  # what t5's preprocessors write where a label is -1
 
 
 class Source(Protocol):
@@ -56,11 +60,11 @@ class Task:
             3.2) and, when `closed`, the only legal targets and outputs.
         postprocessor: turns outputs and targets into what `metrics` compare;
             None compares the text itself.
-        metrics: functions `(targets, predictions) -> {name: 0..100}`. None
-            is t5's accuracy.
+        metrics: functions `(targets, predictions) -> {name: 0..100}`, no
+            name twice and none of `SUMMARIES`. None is t5's accuracy.
         closed: whether every target is one of `labels`.
-        train_preprocessors: applied to the split "train" alone, before
-            `preprocessors`.
+        train_preprocessors: applied before `preprocessors` to rows that are
+            trained on; not to those of an evaluation, whatever their split.
         has_sentinel: whether a model writes `<extra_id_0>` before a target,
             as a T5 does that knows only span corruption (Lester et al. 2021,
             section 3.4, "span corruption + sentinel"). Labels, examples and
@@ -153,8 +157,12 @@ class Task:
             return written
         return written.removeprefix(SENTINEL).lstrip()
 
-    def examples(self, split: str) -> list[Example]:
+    def examples(self, split: str, *, to_train: bool = False) -> list[Example]:
         """Text-to-text rows of a split, in the source's order.
+
+        Args:
+            split: e.g. "validation", or tfds' slice "train[:100]".
+            to_train: whether to apply `train_preprocessors`.
 
         Returns:
             Dicts with "inputs" and "targets" (str) and what else the
@@ -166,51 +174,18 @@ class Task:
                 that holds others, or a damaged data set.
         """
         dataset = self.source.dataset(split)
-        first = self.train_preprocessors if is_train(split) else ()
+        first = self.train_preprocessors if to_train else ()
         for preprocess in (*first, *self.preprocessors):
             dataset = preprocess(dataset)
-        self._check_columns(dataset.element_spec)
-        examples: list[Example] = []
+        check_columns(dataset.element_spec, self.name)
         # A source that can be damaged on its disk says so.
         with getattr(self.source, "reading", contextlib.nullcontext)():
-            for batch in dataset.ragged_batch(_ROWS_AT_A_TIME):
-                columns = {key: _to_python(batch[key]) for key in batch}
-                examples += [
-                    dict(zip(columns, row, strict=True))
-                    for row in zip(*columns.values(), strict=True)
-                ]
+            examples = python_rows(dataset)
         if not examples:
             raise ValueError(
                 f"Split '{split}' of task '{self.name}' has no rows."
             )
         return examples
-
-    def _check_columns(self, columns: Any) -> None:
-        import tensorflow as tf
-
-        found = sorted(columns) if isinstance(columns, Mapping) else []
-        missing = {"inputs", "targets"} - set(found)
-        if missing:
-            raise ValueError(
-                f"The rows of task '{self.name}' must have the columns inputs "
-                f"and targets after preprocessing. Missing: "
-                f"{', '.join(sorted(missing))}. Found: "
-                f"{', '.join(found) or 'none'}."
-            )
-        for column, spec in columns.items():
-            if not isinstance(spec, tf.TensorSpec | tf.RaggedTensorSpec):
-                raise ValueError(
-                    f"The column '{column}' of task '{self.name}' must be "
-                    "text, numbers or lists of these after preprocessing. "
-                    f"Received: {_described(spec)}. Leave it out, or make its "
-                    "parts columns of their own."
-                )
-        for column in ("inputs", "targets"):
-            if columns[column].dtype.name != "string":
-                raise ValueError(
-                    f"The column '{column}' of task '{self.name}' must be "
-                    f"text. Received: {columns[column].dtype.name}."
-                )
 
     def evaluate(
         self, outputs: Sequence[str], examples: Sequence[Example]
@@ -222,31 +197,72 @@ class Task:
             examples: what `examples` gave, in the same order.
 
         Raises:
-            ValueError: not one output per example, no examples, or examples
-                without labels.
+            ValueError: not one output per example, no examples, examples
+                without labels or with others than the task's, or two metrics
+                of one name or of one in `SUMMARIES`.
         """
         if len(outputs) != len(examples) or not examples:
             raise ValueError(
                 "`outputs` must hold one text per example, and at least one. "
                 f"Received {len(outputs)} outputs and {len(examples)} examples."
             )
-        if not is_labelled(examples):
-            raise ValueError(
-                f"These examples of task '{self.name}' have no labels to "
-                "compare with; evaluate on another split."
-            )
+        self.check_targets(examples)
         targets, predictions = [], []
         for output, example in zip(outputs, examples, strict=True):
             targets.append(self._compared(example["targets"], example, True))
             predictions.append(self._compared(output, example, False))
-        result: dict[str, float] = {}
+        found: list[tuple[str, float]] = []
         with warnings.catch_warnings():
-            # A class that neither side ever names has an F1 of 0.
+            # A class that neither side ever names has an F1 of 0, and one
+            # class alone a Matthews' correlation of 0.
             warnings.filterwarnings("ignore", ".*is ill-defined")
+            warnings.filterwarnings("ignore", "A single label was found")
             for metric in self.metrics or ():
-                values = metric(targets, predictions)
-                result |= {key: float(values[key]) for key in values}
-        return result
+                found += metric(targets, predictions).items()
+        names = [name for name, _ in found]
+        for name in names:
+            if name in SUMMARIES or names.count(name) > 1:
+                raise ValueError(
+                    f"The metrics of task '{self.name}' must have names of "
+                    f"their own, none of {', '.join(SUMMARIES)}. Received: "
+                    f"{', '.join(names)}. Rename '{name}'."
+                )
+        return {name: float(value) for name, value in found}
+
+    def check_targets(
+        self, examples: Sequence[Example], place: str = "the examples"
+    ) -> None:
+        """Refuses rows that nothing can be learnt from or compared with.
+
+        Args:
+            examples: what `examples` gave.
+            place: of the rows, for the error: "split 'train'".
+
+        Raises:
+            ValueError: a row has no label or, in a closed task, another
+                target than one of `labels`.
+        """
+        labels = dict.fromkeys(self.labels)
+        for number, row in enumerate(examples):
+            where = f"Row {number} of {place} of task '{self.name}'"
+            if self._is_unlabelled(row):
+                raise ValueError(
+                    f"{where} has no label to learn or to compare with. Take "
+                    "another split; model.generate answers rows without "
+                    "labels."
+                )
+            if self.closed:
+                try:
+                    lookup("label", row["targets"], labels)
+                except ValueError as error:
+                    raise ValueError(f"{where}: {error}") from None
+
+    def _is_unlabelled(self, row: Example) -> bool:
+        if row["targets"] == _UNLABELLED:
+            return True
+        # A closed task's target says it; a column "label" may be anything.
+        label = row.get("label")
+        return not self.closed and isinstance(label, int) and label == -1
 
     def _compared(self, text: str, example: Example, is_target: bool) -> Any:
         if self.postprocessor is None:
@@ -281,36 +297,3 @@ class Task:
 def is_train(split: str) -> bool:
     """Whether a split is "train", or tfds' slice of it: "train[:100]"."""
     return split.split("[")[0] == "train"
-
-
-def is_labelled(examples: Sequence[Example]) -> bool:
-    """Whether every row has a label: t5 writes "<unk>", tfds -1, for none."""
-    return not any(
-        row["targets"] == UNLABELLED
-        or (isinstance(row.get("label"), int) and row["label"] == -1)
-        for row in examples
-    )
-
-
-def _described(spec: Any) -> str:
-    """What a column that is no single tensor consists of."""
-    if isinstance(spec, Mapping):
-        return f"a column with the columns {', '.join(sorted(spec))}"
-    return type(spec).__name__
-
-
-def _to_python(column: Any) -> list[Any]:
-    """The rows of a batched column; bytes become str."""
-    rows = column.to_list() if hasattr(column, "to_list") else column.numpy()
-    return [
-        _decoded(row)
-        for row in (rows if isinstance(rows, list) else rows.tolist())
-    ]
-
-
-def _decoded(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.decode("utf-8")
-    if isinstance(value, list):
-        return [_decoded(item) for item in value]
-    return value

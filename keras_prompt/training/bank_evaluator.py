@@ -10,7 +10,9 @@ from keras_prompt.tasks.task import Example, Task
 from keras_prompt.training.evaluation import (
     Evaluation,
     check_evaluation,
+    check_vocabulary,
     judge,
+    likeliest,
 )
 from keras_prompt.training.evaluator import Evaluator
 
@@ -44,6 +46,7 @@ def evaluate_tasks(
     """
     for task in tasks:
         check_evaluation(answer_by, task, examples[task.name])
+        check_vocabulary(answer_by, task, model.tokenizer)
     texts = [row["inputs"] for task in tasks for row in examples[task.name]]
     names = [task.name for task in tasks for _ in examples[task.name]]
     if answer_by == "generate":
@@ -52,10 +55,10 @@ def evaluate_tasks(
         )
     else:
         words = {task.name: task.label_words for task in tasks}
-        best = model.rank(texts, names, words, batch_size, input_length)
+        scores = model.rank(texts, names, words, batch_size, input_length)
         outputs = [
-            words[name][choice]
-            for name, choice in zip(names, best.argmax(axis=1), strict=True)
+            likeliest(row[None], words[name])[0]
+            for name, row in zip(names, scores, strict=True)
         ]
     found = {}
     for task in tasks:

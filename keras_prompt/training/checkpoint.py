@@ -15,6 +15,7 @@ import safetensors.numpy
 from keras_prompt.atomic_files import write_file
 from keras_prompt.models.data_position import Position
 from keras_prompt.models.prompted_t5 import BestPrompt, PromptedT5
+from keras_prompt.training.evaluator import Evaluator
 from keras_prompt.training.open_checkpoint import open_checkpoint
 
 _FILE = "checkpoint.safetensors"
@@ -88,7 +89,8 @@ class PromptCheckpoint(keras.callbacks.Callback):
 
     Raises:
         ValueError: `every_steps` is not positive; or, in `fit`, the file is
-            truncated, or of another model, optimizer or batch size.
+            truncated, or of another model, optimizer, data (rows, order or
+            batch size) or evaluation.
         OSError: in `fit`, the file cannot be written.
     """
 
@@ -114,6 +116,7 @@ class PromptCheckpoint(keras.callbacks.Callback):
         model: PromptedT5,
         steps_per_epoch: int | None,
         position: Position | None,
+        callbacks: Sequence[keras.callbacks.Callback],
     ) -> int:
         """Restores the run, if there is one, and returns its steps.
 
@@ -121,11 +124,12 @@ class PromptCheckpoint(keras.callbacks.Callback):
             model: compiled, its optimizer built.
             steps_per_epoch: as `fit` counts epochs, if it is known.
             position: of the dataset, if it has one.
+            callbacks: all of `fit`, among them what chooses the best prompt.
         """
         self._position = position
         self._steps_per_epoch = steps_per_epoch
         if self._run is None:
-            self._run = _run_settings(model, position)
+            self._run = _run_settings(model, position, callbacks)
         if position is None and self.every_steps is not None:
             warnings.warn(
                 "The dataset's position cannot be restored, as only that of "
@@ -233,7 +237,7 @@ class PromptCheckpoint(keras.callbacks.Callback):
                 raise ValueError(
                     f"{self.path} is of a run with {name}={theirs[name]!r}; "
                     f"this one has {name}={mine!r}. Choose another directory, "
-                    "or the same settings."
+                    "or the same data and settings."
                 )
 
 
@@ -245,13 +249,19 @@ def _opened(path: Path) -> Iterator[tuple[_State, Any]]:
 
 
 def _run_settings(
-    model: PromptedT5, position: Position | None
+    model: PromptedT5,
+    position: Position | None,
+    callbacks: Sequence[keras.callbacks.Callback],
 ) -> dict[str, Any]:
     """What must be equal for a run to go on as if never stopped."""
     settings = dict(model.optimizer.get_config())
     del settings["name"]  # Keras numbers optimizers of the same kind
     if position is not None:
         settings["batches_per_epoch"] = position.batches_per_epoch
+        settings["data"] = position.fingerprint
+    for callback in callbacks:
+        if isinstance(callback, Evaluator):
+            settings["evaluation"] = callback.fingerprint()
     return json.loads(json.dumps(settings, default=str))
 
 

@@ -13,7 +13,9 @@ from keras_prompt.tasks.task import Example, Task
 from keras_prompt.training.evaluation import (
     Evaluation,
     check_evaluation,
+    check_vocabulary,
     judge,
+    likeliest,
     similar_lengths,
 )
 
@@ -72,9 +74,10 @@ def evaluate_ensemble(
         ValueError: as `evaluate_examples`.
     """
     check_evaluation(answer_by, task, examples)
+    check_vocabulary(answer_by, task, ensemble.model.tokenizer)
     bank = ensemble.model.bank
     answers: list[list[str]] = [[]] * len(examples)  # B lists of K
-    likeliest: list[str] = [""] * len(examples)
+    together = [""] * len(examples)
     size = max(1, batch_size // len(bank.names))
     for rows, texts in similar_lengths(examples, size):
         if answer_by == "generate":
@@ -88,19 +91,20 @@ def evaluate_ensemble(
                 texts, task.label_words, batch_size, input_length
             )
             for row, own in zip(rows, scores, strict=True):  # (K, L)
-                answers[row] = [task.labels[best] for best in own.argmax(1)]
-                likeliest[row] = task.labels[own.sum(axis=0).argmax()]
+                answers[row] = likeliest(own, task.labels)
+                summed = own.sum(axis=0, keepdims=True)
+                together[row] = likeliest(summed, task.labels)[0]
         progress(len(rows))
     prompts = {name: weight.numpy() for name, weight in bank.prompts.items()}
-    together = np.concatenate(list(prompts.values()))
+    all_vectors = np.concatenate(list(prompts.values()))
     voted = [majority(row) for row in answers]
     return EnsembleEvaluation(
         prompts={
             name: judge(task, examples, [row[place] for row in answers], prompt)
             for place, (name, prompt) in enumerate(prompts.items())
         },
-        vote=judge(task, examples, voted, together),
-        likelihood=judge(task, examples, likeliest, together)
+        vote=judge(task, examples, voted, all_vectors),
+        likelihood=judge(task, examples, together, all_vectors)
         if answer_by == "rank"
         else None,
     )

@@ -1,12 +1,14 @@
 """Scores a model's outputs on a task, as the paper does."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from keras_prompt.models.text_t5 import TextT5
-from keras_prompt.tasks.task import Example, Task, is_labelled
+from keras_prompt.tasks.label_words import check_labels, warn_of_unwritable
+from keras_prompt.tasks.task import Example, Task
+from keras_prompt.tokenizer import Tokenizer
 from keras_prompt.types import FloatArray
 
 ANSWERS = ("generate", "rank")
@@ -81,10 +83,11 @@ def evaluate_examples(
         progress: told the number of rows after every batch.
 
     Raises:
-        ValueError: an unknown `answer_by`, "rank" for a task of free text, or
-            rows without labels.
+        ValueError: an unknown `answer_by`, "rank" for a task of free text,
+            rows without labels, or two labels of the same token ids.
     """
     check_evaluation(answer_by, task, examples)
+    check_vocabulary(answer_by, task, model.tokenizer)
     outputs = [""] * len(examples)
     for rows, texts in similar_lengths(examples, batch_size):
         if answer_by == "generate":
@@ -96,7 +99,7 @@ def evaluate_examples(
             scores = model.rank(
                 texts, task.label_words, batch_size, input_length
             )
-            found = [task.labels[best] for best in scores.argmax(axis=1)]
+            found = likeliest(scores, task.labels)
         for row, output in zip(rows, found, strict=True):
             outputs[row] = output
         progress(len(rows))
@@ -125,6 +128,21 @@ def similar_lengths(
         yield rows, [examples[row]["inputs"] for row in rows]
 
 
+def likeliest(scores: FloatArray, labels: Sequence[str]) -> list[str]:
+    """The label of each row's largest score, which is text like any other.
+
+    Args:
+        scores: float32 (B, L), of each label.
+        labels: L.
+
+    Returns:
+        B texts, "" where a score is not a number: such a model prefers none.
+    """
+    return [
+        "" if np.isnan(row).any() else labels[row.argmax()] for row in scores
+    ]
+
+
 def judge(
     task: Task,
     examples: list[Example],
@@ -149,7 +167,7 @@ def judge(
         else 0.0,
         prompt_rms=None
         if prompt is None
-        else float(np.sqrt(np.mean(np.square(prompt)))),
+        else float(np.sqrt(np.mean(np.square(prompt, dtype=np.float64)))),
         outputs=outputs,
     )
 
@@ -177,8 +195,20 @@ def check_evaluation(
             f"Task '{task.name}' has free-text outputs; `answer_by='rank'` "
             "needs a closed list of labels. Use answer_by='generate'."
         )
-    if not is_labelled(examples):
-        raise ValueError(
-            f"Task '{task.name}' cannot be evaluated on this split: it has "
-            "rows without labels."
-        )
+    task.check_targets(examples)
+
+
+def check_vocabulary(answer_by: str, task: Task, tokenizer: Tokenizer) -> None:
+    """Refuses, or warns of, labels that a model cannot answer with.
+
+    Args:
+        answer_by: of `evaluate_examples`.
+        task: with its labels.
+        tokenizer: the model's.
+
+    Raises:
+        ValueError: two labels have the same token ids.
+    """
+    check_labels(task, tokenizer)
+    if answer_by == "generate":
+        warn_of_unwritable(task, tokenizer)

@@ -1,5 +1,7 @@
 """Scores a model on its tasks while it trains, and keeps what was best."""
 
+import hashlib
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -58,7 +60,11 @@ class Evaluator(keras.callbacks.Callback):
             task.name: task.examples(split)[:limit] for task in self.tasks
         }
         for task in self.tasks:
-            check_evaluation(answer_by, task, self.examples[task.name])
+            rows = self.examples[task.name]
+            task.check_targets(rows, f"split '{split}'")
+            check_evaluation(answer_by, task, rows)
+            # Metrics that fail do so now, not after a thousand steps.
+            task.evaluate([row["targets"] for row in rows], rows)
         self.last: dict[str, Evaluation] = {}
         self._options: dict[str, Any] = {
             "answer_by": answer_by,
@@ -66,6 +72,12 @@ class Evaluator(keras.callbacks.Callback):
             "input_length": input_length,
             "target_length": target_length,
         }
+
+    def fingerprint(self) -> str:
+        """16 digits that differ where scores cannot be compared."""
+        options = {k: v for k, v in self._options.items() if k != "batch_size"}
+        compared = json.dumps([self.examples, options], default=str)
+        return hashlib.sha256(compared.encode()).hexdigest()[:16]
 
     def answer(self, **options: Any) -> dict[str, Evaluation]:
         """Runs the model over `examples`; what was found, by task.

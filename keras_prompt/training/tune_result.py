@@ -5,13 +5,15 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from keras_prompt.atomic_files import write_file
 from keras_prompt.export.prompt import export_prompt, folder_bytes
 from keras_prompt.models.checkpoints import hugging_face
 from keras_prompt.models.plain_t5 import PlainT5
 from keras_prompt.models.prompted_t5 import PromptedT5
 from keras_prompt.prompt_files import check_place
-from keras_prompt.tasks.task import Example, Task
+from keras_prompt.tasks.task import SUMMARIES, Example, Task
 from keras_prompt.training.checkpoint import steps_of
 from keras_prompt.training.config import TuneConfig
 from keras_prompt.training.run_settings import refuse_fewer_steps
@@ -115,12 +117,19 @@ def finish_task(
         What it came to, of the best prompt or model.
 
     Raises:
-        ValueError: the folder holds something else than a prompt.
+        ValueError: the folder holds something else than a prompt, or no
+            prompt or model was finite when it was evaluated.
         OSError: it cannot be written; nothing is left behind.
     """
-    best = model.best_prompts[next(iter(model.weights_of(task.name)))]
-    others = ("score", "majority", "illegal_share")
-    metrics = {name: found[name] for name in found if name not in others}
+    weights = [model.best_prompts[name] for name in model.weights_of(task.name)]
+    best = weights[0]
+    if not all(np.isfinite(weight.prompt).all() for weight in weights):
+        raise ValueError(
+            f"Training diverged on task '{task.name}': what learns was not "
+            "finite at any evaluation. Take a smaller `learning_rate` and "
+            "another output folder."
+        )
+    metrics = {name: found[name] for name in found if name not in SUMMARIES}
     if isinstance(model, PlainT5):
         hugging_face.write(
             folder,
