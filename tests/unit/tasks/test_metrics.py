@@ -150,6 +150,12 @@ def test_one_class_for_everything_raises_no_warning(name):
     assert task.majority(examples) == found
 
 
+def test_rows_of_one_class_raise_no_warning():
+    labels = ["entailment"] * 3
+    found = _evaluate("super_glue/axb", labels, labels)
+    assert found == {"matthews_corrcoef": 0.0}
+
+
 def test_a_class_that_no_row_has_counts_as_zero_without_a_warning():
     # The F1 of entailment is 1; the other two classes never occur.
     found = _evaluate("super_glue/cb", ["entailment"], ["entailment"])

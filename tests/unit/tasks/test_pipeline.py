@@ -121,8 +121,8 @@ def test_a_label_that_is_not_the_tasks_is_refused():
     task = Task("words", source, labels=("no", "yes"))
     with pytest.raises(
         ValueError,
-        match=r"Row 1 of 'train' of task 'words': Unknown label 'ye'\. Did you "
-        r"mean 'yes'\?",
+        match=r"Row 1 of split 'train' of task 'words': Unknown label 'ye'\. "
+        r"Did you mean 'yes'\?",
     ):
         make_dataset(task, "train", NumberTokenizer())
 
@@ -131,7 +131,7 @@ def test_a_label_that_is_not_the_tasks_is_refused():
 def test_a_split_without_labels_is_refused(extra):
     rows = [{"inputs": "9", "targets": "8"} | extra]
     task = Task("numbers", tasks.RowsSource({"test": rows}), closed=False)
-    with pytest.raises(ValueError, match=r"Split 'test' .* without labels"):
+    with pytest.raises(ValueError, match=r"of split 'test' .* has no label"):
         make_dataset(task, "test", NumberTokenizer())
 
 

@@ -94,6 +94,7 @@ def test_both_ways_of_answering_compare_labels(task, tiny_model):
 
     class Writer:
         prompt_weights = tiny_model.prompt_weights
+        tokenizer = tiny_model.tokenizer
 
         def generate(self, texts, *arguments, **options):
             return ["<extra_id_0> positive"] * len(texts)

@@ -1,5 +1,8 @@
 """Rows from memory and from files, and what is refused at that boundary."""
 
+import enum
+
+import numpy as np
 import pytest
 
 from keras_prompt.tasks.sources import FileSource, RowsSource
@@ -70,14 +73,45 @@ def test_numbers_of_jsonl_stay_numbers(tmp_path):
         ("d.jsonl", '{"a": 1}\n{"b": 1}', "row 0 has a; row 1 has b"),
         ("d.jsonl", '{"a": 1}\n{"a": "x"}', "Row 0 has 1; row 1 has 'x'"),
         ("d.jsonl", '{"a": 1}\n{"a": [1]}', r"Row 0 has 1; row 1 has \[1\]"),
-        ("d.jsonl", '{"a": null}', "must hold text, numbers or lists"),
-        ("d.jsonl", '{"a": {"b": 1}}', "must hold text, numbers or lists"),
+        ("d.jsonl", '{"a": null}', "must hold Unicode text"),
+        ("d.jsonl", '{"a": {"b": 1}}', "must hold Unicode text"),
+        ("d.jsonl", '{"a": "hi \\ud83d"}', r"Row 0 has 'hi .*ud83d'"),
+        ("d.jsonl", '{"a": 9223372036854775808}', "of at most 64 bits"),
+        ("d.csv", 'a,b\n1,"x\n2,y\n', "unexpected end .* ends at line 3"),
+        ("d.csv", 'a,b\n1,"x, y\n2,"z" w\n', "expected after .* at line 3"),
+        ("d.csv", "a\n" + "x" * 131_073, r"field .*limit.*into a \.jsonl file"),
         ("d.txt", "a", "must end in .jsonl, .csv or .tsv"),
     ],
 )
 def test_a_broken_file_is_refused(tmp_path, name, text, message):
     with pytest.raises(ValueError, match=message):
         _file(tmp_path, name, text).dataset("train")
+
+
+def test_quotes_within_a_value_of_a_csv_are_kept(tmp_path):
+    source = _file(tmp_path, "d.csv", 'a,b\nsay "hi",1\n"""x"", y",2\n')
+    assert [row["a"] for row in _rows(source)] == ['say "hi"', '"x", y']
+
+
+class _Verdict(enum.StrEnum):
+    GOOD = "good"
+
+
+class _Stars(enum.IntEnum):
+    FIVE = 5
+
+
+def test_values_of_numpy_and_of_enumerations_are_pythons():
+    rows = [
+        {"a": np.str_("x y"), "n": np.int64(3), "w": np.float32(0.5),
+         "ok": np.bool_(True), "l": np.array([1, 2])},
+        {"a": _Verdict.GOOD, "n": _Stars.FIVE, "w": 2.0,
+         "ok": False, "l": [3]},
+    ]  # fmt: skip
+    assert _rows(RowsSource({"train": rows})) == [
+        {"a": "x y", "n": 3, "w": 0.5, "ok": True, "l": [1, 2]},
+        {"a": "good", "n": 5, "w": 2.0, "ok": False, "l": [3]},
+    ]
 
 
 def test_a_missing_column_is_refused(tmp_path):
@@ -91,7 +125,7 @@ def test_a_missing_column_is_refused(tmp_path):
 def test_a_file_that_is_no_text_is_refused(tmp_path):
     path = tmp_path / "d.csv"
     path.write_bytes(b"a,b\n\xff\xfe,1\n")
-    with pytest.raises(ValueError, match="no UTF-8 table"):
+    with pytest.raises(ValueError, match="is not UTF-8"):
         FileSource({"train": path}).dataset("train")
 
 

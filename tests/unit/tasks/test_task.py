@@ -58,12 +58,14 @@ def test_preprocessors_are_applied_in_order_and_the_train_ones_first():
 
     rows = [{"inputs": "0", "targets": "positive"}]
     task = _task(
-        source=tasks.RowsSource({"train": rows, "test": rows}),
+        source=tasks.RowsSource({"train[:1]": rows, "test": rows}),
         train_preprocessors=[appended("1")],
         preprocessors=[appended("2"), appended("3")],
     )
-    assert task.examples("train")[0]["inputs"] == "0 1 2 3"
-    assert task.examples("test")[0]["inputs"] == "0 2 3"
+    trained_on = task.examples("train[:1]", to_train=True)
+    assert trained_on[0]["inputs"] == "0 1 2 3"
+    for split in ("train[:1]", "test"):  # held out of "train", or not
+        assert task.examples(split)[0]["inputs"] == "0 2 3"
 
 
 def test_an_unknown_split_is_refused():
@@ -80,7 +82,13 @@ def test_rows_without_targets_are_refused():
 
 def test_targets_that_are_numbers_are_refused():
     rows = [{"inputs": "a", "targets": 1}]
-    with pytest.raises(ValueError, match=r"'targets' .* must be text.*int64"):
+    with pytest.raises(ValueError, match=r"'targets' .* one text a row.*int64"):
+        _task(rows).examples("train")
+
+
+def test_a_list_of_targets_is_refused():
+    rows = [{"inputs": "a", "targets": ["positive", "negative"]}]
+    with pytest.raises(ValueError, match=r"'targets' .* one text a row"):
         _task(rows).examples("train")
 
 
@@ -145,8 +153,31 @@ def test_evaluate_refuses_nothing():
 
 @pytest.mark.parametrize("extra", [{"targets": "<unk>"}, {"label": -1}])
 def test_evaluate_refuses_examples_without_labels(extra):
-    with pytest.raises(ValueError, match="no labels to compare with"):
-        _task().evaluate(["positive"], [_ROWS[0] | extra])
+    with pytest.raises(ValueError, match=r"Row 0 .* no label to learn or to"):
+        _task(closed=False).evaluate(["positive"], [_ROWS[0] | extra])
+
+
+def test_a_label_column_of_the_users_own_says_nothing_of_the_targets():
+    rows = [row | {"label": -1} for row in _ROWS]
+    outputs = [row["targets"] for row in rows]
+    assert _task().evaluate(outputs, rows) == {"accuracy": 100.0}
+
+
+def test_evaluate_refuses_a_target_that_is_no_label():
+    rows = [{"inputs": "a", "targets": target} for target in ("bad", "Bad")]
+    task = _task(
+        labels=("good", "bad"), postprocessor=tasks.LabelIndex(("good", "bad"))
+    )
+    with pytest.raises(ValueError, match=r"Row 1 .*'Bad'.* Did you mean 'bad'"):
+        task.evaluate(["bad", "neither"], rows)
+
+
+@pytest.mark.parametrize("name", ["score", "majority", "illegal_share", "f1"])
+def test_a_metric_that_another_figure_would_replace_is_refused(name):
+    metrics = [lambda *_: {"f1": 1.0}, lambda *_: {name: 2.0}]
+    task = _task(metrics=metrics)
+    with pytest.raises(ValueError, match=rf"f1, {name}\. Rename '{name}'"):
+        task.evaluate([row["targets"] for row in _ROWS], _ROWS)
 
 
 def test_the_score_is_the_mean_of_the_metrics():

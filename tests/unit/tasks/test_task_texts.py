@@ -24,9 +24,9 @@ class _OneRow:
         return tf.data.Dataset.from_tensors(self.row)
 
 
-def _examples(name, row, split="validation"):
+def _examples(name, row, split="validation", **options):
     task = dataclasses.replace(tasks.get(name), source=_OneRow(row))
-    return task.examples(split)
+    return task.examples(split, **options)
 
 
 _CASES = {
@@ -147,9 +147,10 @@ def test_multirc_keeps_the_question_that_an_answer_belongs_to():
 def test_wsc_trains_only_where_the_noun_is_the_referent():
     row = {"idx": 7} | _CASES["super_glue/wsc"][0] | {"label": 0}
     with pytest.raises(ValueError, match=r"Split 'train' .* has no rows"):
-        _examples("super_glue/wsc", row, "train")
-    (example,) = _examples("super_glue/wsc", row, "validation")
-    assert (example["targets"], example["label"]) == ("Tom", 0)
+        _examples("super_glue/wsc", row, "train", to_train=True)
+    for split in ("train", "validation"):  # to evaluate on
+        (example,) = _examples("super_glue/wsc", row, split)
+        assert (example["targets"], example["label"]) == ("Tom", 0)
 
 
 def _record(answers):
