@@ -49,7 +49,8 @@ class Adafactor(keras.optimizers.Optimizer):
 
     Args:
         learning_rate: 0.3 in the paper, constant; or a Keras schedule.
-        weight_decay: share of the weight lost each step, 1e-5 in the paper.
+        weight_decay: share of the weight lost each step, 1e-5 in the paper;
+            none is 0. `exclude_from_weight_decay` spares weights.
         step_offset: subtracted from the step before the decay is computed.
             The paper's code restores the step of the adapted checkpoint,
             1,100,000, which an offset of -1,100,000 reproduces; which of the
@@ -71,7 +72,7 @@ class Adafactor(keras.optimizers.Optimizer):
         learning_rate: float
         | keras.optimizers.schedules.LearningRateSchedule = 0.3,
         *,
-        weight_decay: float = 1e-5,
+        weight_decay: float | None = 1e-5,
         step_offset: int = 0,
         scale_by_parameter_size: bool = False,
         clip_threshold: float = 1.0,
@@ -89,6 +90,7 @@ class Adafactor(keras.optimizers.Optimizer):
                     f"`{argument}` must be positive. "
                     f"Received: {argument}={value!r}"
                 )
+        weight_decay = 0.0 if weight_decay is None else weight_decay
         if not 0 <= weight_decay < 1:
             raise ValueError(
                 "`weight_decay` must be at least 0 and below 1. "
@@ -147,8 +149,9 @@ class Adafactor(keras.optimizers.Optimizer):
             step_size *= ops.maximum(
                 _root_mean_square(weight), _EPSILON_PARAMETER_SIZE
             )
-        weight = weight * (1.0 - self.decay_per_step)
-        weight -= step_size * update / ops.maximum(size, 1.0)
+        if self._use_weight_decay(variable):
+            weight = weight * (1.0 - self.decay_per_step)
+        weight = weight - step_size * update / ops.maximum(size, 1.0)
         after = [(variable, ops.cast(weight, variable.dtype))]
         after += zip(slots, moments, strict=True)
         if own_steps is not None:

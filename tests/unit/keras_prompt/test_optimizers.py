@@ -184,6 +184,23 @@ def test_a_positive_offset_needs_a_step_that_large():
     np.testing.assert_allclose(variable.numpy(), -0.3, rtol=1e-6)
 
 
+def test_weights_that_are_excluded_do_not_decay():
+    scale, other = (
+        keras.Variable(np.ones(4), dtype="float32", name=name)
+        for name in ("scale", "other")
+    )
+    optimizer = Adafactor(0.0, weight_decay=0.5)
+    optimizer.exclude_from_weight_decay(var_names=["scale"])
+    optimizer.apply([np.ones(4, np.float32)] * 2, [scale, other])
+    np.testing.assert_array_equal(scale, np.ones(4))
+    np.testing.assert_array_equal(other, np.full(4, 0.5))
+
+
+def test_no_weight_decay_is_none():
+    optimizer = Adafactor(0.0, weight_decay=None)
+    assert optimizer.get_config() == Adafactor(0.0, weight_decay=0).get_config()
+
+
 def test_config_round_trip():
     optimizer = Adafactor(0.2, step_offset=-7, weight_decay=1e-4)
     copy = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
