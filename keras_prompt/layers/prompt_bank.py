@@ -4,6 +4,7 @@ Letters: N prompts, B batch, S input tokens, P the longest prompt's length,
 D d_model.
 """
 
+import dataclasses
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -225,7 +226,20 @@ class PromptBank(keras.layers.Layer):
         config["prompt_initializer"] = keras.initializers.serialize(
             self.prompt_initializer
         )
+        config["cards"] = {
+            name: dataclasses.asdict(card) for name, card in self.cards.items()
+        }
         return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "PromptBank":
+        config = dict(config)
+        cards = config.pop("cards", {})
+        bank = cls(**config)
+        for name, values in cards.items():
+            words = tuple(values["label_words"])  # a list once it was JSON
+            bank.cards[name] = PromptCard(**values | {"label_words": words})
+        return bank
 
 
 def prepend(

@@ -1,6 +1,8 @@
 """The layer that puts each row's own prompt in front."""
 
+import copy
 import dataclasses
+import pickle
 
 import keras
 import numpy as np
@@ -156,3 +158,14 @@ def test_config_round_trip():
     copy = keras.layers.deserialize(keras.layers.serialize(bank))
     assert copy.prompt_lengths == {"a/b": 1, "c": 2}
     assert copy.get_config() == bank.get_config()
+
+
+# keras: it copies a variable with `np.array`, of which NumPy complains.
+@pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")
+def test_copies_keep_the_prompts_and_what_is_known_of_them(tmp_path):
+    folder = written(tmp_path / "a", [[1, 2]], label_words=("yes", "no"))
+    bank = PromptBank.load({"a": folder})
+    made = keras.layers.deserialize(keras.layers.serialize(bank))
+    for copy_of in (copy.deepcopy(bank), pickle.loads(pickle.dumps(bank))):
+        assert copy_of.cards == made.cards == bank.cards
+        np.testing.assert_array_equal(copy_of.prompts["a"], [[1, 2]])
