@@ -24,9 +24,10 @@ from keras_prompt.initial_prompts import sampled_vocab
 from keras_prompt.layers.prompt_bank import PromptBank
 from keras_prompt.losses import TokenCrossentropy
 from keras_prompt.models.fixed_sums import fixed_order_of_sums
+from keras_prompt.models.pretrained import load_base
 from keras_prompt.models.prompt_bank_t5 import PromptBankT5
 from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
-from keras_prompt.models.prompted_t5 import PromptedT5, load_base
+from keras_prompt.models.prompted_t5 import PromptedT5
 from keras_prompt.optimizers import Adafactor
 from keras_prompt.tasks.mixture import make_mixture_dataset
 from keras_prompt.tasks.pipeline import make_dataset

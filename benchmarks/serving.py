@@ -32,9 +32,9 @@ from keras_prompt.export.server import export_server
 from keras_prompt.initial_prompts import sampled_vocab
 from keras_prompt.layers.prompt_bank import PromptBank
 from keras_prompt.models.ensemble import PromptEnsemble
+from keras_prompt.models.pretrained import load_base
 from keras_prompt.models.prompt_bank_t5 import PromptBankT5
 from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
-from keras_prompt.models.prompted_t5 import load_base
 from keras_prompt.models.t5.backbone import MeshT5Backbone
 from keras_prompt.serving import Client
 

@@ -62,11 +62,7 @@ class TokenCrossentropy(keras.losses.Loss):
             sample_weight = keras.ops.cast(
                 keras.ops.not_equal(y_true, _PAD_ID), "float32"
             )
-        if keras.ops.ndim(sample_weight) != keras.ops.ndim(y_true):
-            raise ValueError(
-                "`sample_weight` must have a weight for each target token, "
-                f"shape (B, T). Received: rank {keras.ops.ndim(sample_weight)}"
-            )
+        check_token_weights(sample_weight, y_true)
         mean = super().__call__(y_true, y_pred, sample_weight)
         return mean * share_of_tokens(sample_weight)
 
@@ -97,6 +93,23 @@ class TokenCrossentropy(keras.losses.Loss):
 
     def get_config(self) -> dict[str, Any]:
         return {"z_loss": self.z_loss, "name": self.name}
+
+
+def check_token_weights(sample_weight: Tensor, y_true: Tensor) -> None:
+    """Refuses weights that are not one for each target token.
+
+    Args:
+        sample_weight: float (B, T).
+        y_true: int (B, T).
+
+    Raises:
+        ValueError: their ranks differ.
+    """
+    if keras.ops.ndim(sample_weight) != keras.ops.ndim(y_true):
+        raise ValueError(
+            "`sample_weight` must have a weight for each target token, "
+            f"shape (B, T). Received: rank {keras.ops.ndim(sample_weight)}"
+        )
 
 
 def share_of_tokens(sample_weight: Tensor) -> Tensor | float:

@@ -3,6 +3,7 @@
 from typing import Any, Protocol
 
 import keras
+import tensorflow as tf
 
 
 class Position(Protocol):
@@ -18,6 +19,25 @@ class Position(Protocol):
     batch: Any
     batches_per_epoch: int
     fingerprint: str
+
+
+def inherited(dataset: Any, name: str) -> Any:
+    """An attribute of a dataset, or of one that it is made from.
+
+    `map`, `prefetch` and the like leave behind what `make_dataset` hung on.
+
+    Args:
+        dataset: a `tf.data.Dataset`, or whatever else `fit` takes.
+        name: of the attribute.
+
+    Returns:
+        None if none has it.
+    """
+    found = getattr(dataset, name, None)
+    if found is None and isinstance(dataset, tf.data.Dataset):
+        above = (inherited(d, name) for d in dataset._inputs())
+        found = next((value for value in above if value is not None), None)
+    return found
 
 
 class TrackPosition(keras.callbacks.Callback):

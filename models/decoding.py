@@ -5,6 +5,7 @@ L targets of one input.
 """
 
 import functools
+import random
 from typing import Any
 
 import keras
@@ -96,12 +97,19 @@ def _pad_after_end(logits: Tensor, has_ended: Tensor) -> Tensor:
 def get_sampler(sampler: Any) -> Any:
     """A KerasHub sampler by its name ("greedy", "beam", …), or itself.
 
+    One by name that draws begins with a seed from Python's `random`, each
+    time that it is asked for.
+
     Raises:
         ValueError: there is no sampler of that name, it is none at all, or
             one that gives more than one output.
     """
     if isinstance(sampler, str):
-        return _named_sampler(sampler)
+        named = _named_sampler(sampler)
+        if hasattr(named, "seed_generator"):
+            # Python's generator is one that `set_random_seed` sets.
+            named.seed_generator.state.assign([random.randrange(2**31), 0])
+        return named
     import keras_hub
 
     if not isinstance(sampler, keras_hub.samplers.Sampler):
@@ -124,9 +132,10 @@ def _named_sampler(name: str) -> Any:
     known = {
         "greedy": keras_hub.samplers.GreedySampler,
         "beam": keras_hub.samplers.BeamSampler,
-        "top_k": keras_hub.samplers.TopKSampler,
-        "top_p": keras_hub.samplers.TopPSampler,
-        "random": keras_hub.samplers.RandomSampler,
+        # Without a seed they would take one from Python's generator here.
+        "top_k": functools.partial(keras_hub.samplers.TopKSampler, seed=0),
+        "top_p": functools.partial(keras_hub.samplers.TopPSampler, seed=0),
+        "random": functools.partial(keras_hub.samplers.RandomSampler, seed=0),
     }
     return lookup("sampler", name, known)()
 

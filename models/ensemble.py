@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from keras_prompt.models.prompt_bank_t5 import PromptBankT5
-from keras_prompt.models.text_batches import check_labels, refuse_one_string
+from keras_prompt.models.text_batches import check_labels, check_texts
 from keras_prompt.types import FloatArray
 
 
@@ -112,6 +112,6 @@ class PromptEnsemble:
 
     def _rows(self, texts: Sequence[str]) -> tuple[list[str], list[str]]:
         """Every text once for each prompt, and the prompts' names."""
-        refuse_one_string(texts)
+        check_texts(texts)
         names = self.model.bank.names
         return [text for text in texts for _ in names], names * len(texts)

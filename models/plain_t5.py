@@ -9,7 +9,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_prompt.models.prompted_t5 import BestPrompt, load_base
+from keras_prompt.models.pretrained import load_base
+from keras_prompt.models.prompted_t5 import BestPrompt
 from keras_prompt.models.t5.backbone import MeshT5Backbone
 from keras_prompt.models.t5.variables import weight_table
 from keras_prompt.models.text_t5 import TextT5
@@ -22,8 +23,9 @@ _SAVED = "weights/"
 class PlainT5(TextT5):
     """A T5 as it is, nothing before its input.
 
-    With a backbone that is `trainable`, `fit` is the paper's model tuning:
-    every weight learns. Frozen, it answers zero-shot.
+    With a backbone that was made `trainable`, `fit` is the paper's model
+    tuning: every weight learns. Made frozen, it stays so, and answers
+    zero-shot.
 
     Args:
         backbone: the T5.
@@ -39,7 +41,8 @@ class PlainT5(TextT5):
     def __init__(self, backbone: MeshT5Backbone, tokenizer: Tokenizer) -> None:
         super().__init__(backbone, tokenizer, name="plain_t5")
         # Before any of it changes.
-        self._base = backbone.fingerprint() if backbone.trainable else None
+        learns = bool(backbone.trainable_variables)
+        self._base = backbone.fingerprint() if learns else None
         self.built = True
 
     @classmethod
@@ -90,7 +93,7 @@ class PlainT5(TextT5):
     @property
     def tuned_weights(self) -> Mapping[str, keras.Variable]:
         """Every weight of a T5 that learns, by `weights/` and its name."""
-        if not self.backbone.trainable:
+        if not self.backbone.trainable_variables:
             return {}
         names = weight_table(self.backbone.config)
         return {_SAVED + name: self.backbone.weight(name) for name in names}
@@ -114,5 +117,5 @@ class PlainT5(TextT5):
     def parameter_report(self) -> str:
         """One line: how many parameters there are, and whether they learn."""
         count = sum(int(np.prod(w.shape)) for w in self.backbone.weights)
-        learns = "all learn" if self.backbone.trainable else "all frozen"
+        learns = "all learn" if self.tuned_weights else "all frozen"
         return f"Parameters: {count:,} · {learns}"

@@ -10,11 +10,8 @@ from pathlib import Path
 import keras
 
 from keras_prompt.layers.prompt_embedding import PromptEmbedding
-from keras_prompt.models.prompted_t5 import (
-    BestPrompt,
-    InitialPrompt,
-    load_base,
-)
+from keras_prompt.models.pretrained import load_base
+from keras_prompt.models.prompted_t5 import BestPrompt, InitialPrompt
 from keras_prompt.models.t5.backbone import MeshT5Backbone
 from keras_prompt.models.text_t5 import TextT5
 from keras_prompt.tokenizer import Tokenizer
@@ -109,9 +106,12 @@ class PromptTunedT5(TextT5):
     def initialize_prompt(
         self, initial_prompt: InitialPrompt, seed: int = 0
     ) -> None:
-        """Gives the prompt its first value, one of `initial_prompts`."""
+        """Gives the prompt its first value, one of `initial_prompts`.
+
+        What was best before belongs to another run: `best` is none again.
+        """
         value = self.initial_prompt(initial_prompt, self.prompt_length, seed)
-        self.prompt.embeddings.assign(value)
+        self.set_prompt(_PROMPT, value)
 
     @property
     def prompt_weights(self) -> Mapping[str, keras.Variable]:

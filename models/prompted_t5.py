@@ -4,11 +4,8 @@ Letters: B batch, S input tokens, T target tokens, D d_model, V vocabulary,
 L labels.
 """
 
-import functools
 import math
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import keras
@@ -16,18 +13,15 @@ import numpy as np
 import tensorflow as tf
 
 from keras_prompt.models import decoding
-from keras_prompt.models.checkpoints import formats
-from keras_prompt.models.data_position import TrackPosition
-from keras_prompt.models.fixed_sums import fixed_order_of_sums
-from keras_prompt.models.keras_strategy import StrategyModel
+from keras_prompt.models.resumable_fit import ResumableModel
 from keras_prompt.models.t5.backbone import MeshT5Backbone
-from keras_prompt.models.t5.presets import (
-    find_checkpoint,
-    is_adapted,
-    preset_name,
-)
 from keras_prompt.models.t5.variables import parameter_count
-from keras_prompt.models.text_batches import Features, TextBatch, TokenIds
+from keras_prompt.models.text_batches import (
+    Features,
+    TextBatch,
+    TokenIds,
+    checked_integer,
+)
 from keras_prompt.tokenizer import Tokenizer
 from keras_prompt.types import FloatArray, Tensor
 
@@ -37,13 +31,6 @@ _TARGETS_A_PASS = 64
 InitialPrompt = Callable[
     [FloatArray, Tokenizer, int, np.random.Generator], FloatArray
 ]
-
-_NOT_ADAPTED = (
-    "'{}' is a T5 1.1 without LM adaptation: it has only ever filled in blanks "
-    "marked by sentinels, and prompts mostly fail to make it write anything "
-    "else (Lester et al. 2021, section 3). Take an lm100k model, or adapt it "
-    "with `keras-prompt adapt`."
-)
 
 
 class BestPrompt(NamedTuple):
@@ -62,7 +49,7 @@ class BestPrompt(NamedTuple):
     prompt: FloatArray
 
 
-class PromptedT5(StrategyModel):
+class PromptedT5(ResumableModel):
     """A frozen T5 behind prompts that learn; subclasses say which prompt.
 
     `fit` resumes what a callback restored; `evaluate` and `predict` are
@@ -132,6 +119,16 @@ class PromptedT5(StrategyModel):
         for name, value in values.items():
             self.best_prompts[name] = BestPrompt(score, step, value)
 
+    def set_prompt(self, name: str, value: FloatArray) -> None:
+        """Puts a value in a prompt's place; the best before it is forgotten.
+
+        Args:
+            name: one of `prompt_weights`.
+            value: float32 (its length, D).
+        """
+        self.prompt_weights[name].assign(value)
+        self.best_prompts.pop(name, None)  # of another run, or another task
+
     def base_fingerprint(self) -> str:
         """Of the T5 as it was before any training."""
         return self.backbone.fingerprint()
@@ -168,66 +165,6 @@ class PromptedT5(StrategyModel):
             padding_mask,
             inputs["decoder_token_ids"],
             training=training,
-        )
-
-    def fit(
-        self,
-        x: Any = None,
-        *args: Any,
-        epochs: int = 1,
-        callbacks: Any = None,
-        initial_epoch: int = 0,
-        steps_per_epoch: int | None = None,
-        **kwargs: Any,
-    ) -> keras.callbacks.History:
-        self._assert_compile_called("fit")
-        # Callbacks that save come last: what the others find out in the same
-        # step belongs to what is saved.
-        callbacks = sorted(
-            keras.tree.flatten(callbacks or []),
-            key=lambda callback: hasattr(callback, "resume"),
-        )
-        position = getattr(x, "position", None)
-        per_epoch = steps_per_epoch
-        if position is not None:
-            per_epoch = steps_per_epoch or position.batches_per_epoch
-        self.check_epoch(per_epoch)
-        steps_done = 0
-        self.optimizer.build(self.trainable_variables)
-        for callback in callbacks:
-            if hasattr(callback, "resume"):
-                steps_done = callback.resume(
-                    self, per_epoch, position, callbacks
-                )
-        if position is not None:
-            callbacks.insert(0, TrackPosition(position))
-        fit = fixed_order_of_sums()(
-            functools.partial(super().fit, x, *args, **kwargs)
-        )
-        if per_epoch is None or not steps_done:
-            return fit(
-                epochs=epochs,
-                callbacks=callbacks,
-                initial_epoch=initial_epoch,
-                steps_per_epoch=steps_per_epoch,
-            )
-        initial_epoch, into_epoch = divmod(steps_done, per_epoch)
-        if into_epoch and steps_per_epoch is not None:
-            # Keras runs epochs of one length; the broken one is shorter.
-            history = fit(
-                epochs=min(epochs, initial_epoch + 1),
-                callbacks=callbacks,
-                initial_epoch=initial_epoch,
-                steps_per_epoch=per_epoch - into_epoch,
-            )
-            initial_epoch += 1
-            if initial_epoch >= epochs or self.stop_training:
-                return history
-        return fit(
-            epochs=epochs,
-            callbacks=callbacks,
-            initial_epoch=initial_epoch,
-            steps_per_epoch=steps_per_epoch,
         )
 
     def save(self, *args: Any, **kwargs: Any) -> None:
@@ -268,11 +205,7 @@ class PromptedT5(StrategyModel):
             ValueError: there is no such sampler, or `max_length` is no
                 positive integer.
         """
-        if not isinstance(max_length, int) or max_length < 1:
-            raise ValueError(
-                "`max_length` must be a positive integer. "
-                f"Received: max_length={max_length!r}"
-            )
+        max_length = checked_integer("max_length", max_length, 1)
         sampler = decoding.get_sampler(sampler)
         outputs: dict[int, str] = {}
         for rows, features in batches:
@@ -328,37 +261,3 @@ class PromptedT5(StrategyModel):
         return decoding.score_targets(
             self.backbone, encoded, padding_mask, targets
         )
-
-
-def load_base(
-    preset: str | Path, **options: Any
-) -> tuple[MeshT5Backbone, Tokenizer]:
-    """A frozen T5 and its tokenizer.
-
-    Args:
-        preset: a name of `keras-prompt models`, or a checkpoint's path.
-        options: of `MeshT5Backbone`.
-
-    Raises:
-        ValueError: an unknown preset, a checkpoint that does not fit, or
-            options that do not.
-        FileNotFoundError: nothing is at that path, or a preset that does not
-            ship is not in the cache folder.
-
-    Warns:
-        UserWarning: the model is a T5 1.1 that was not LM-adapted.
-    """
-    path = find_checkpoint(preset)
-    name = preset_name(preset, path)
-    if is_adapted(name) is False:
-        # At the caller of `from_preset`.
-        warnings.warn(_NOT_ADAPTED.format(name), stacklevel=3)
-    checkpoint = formats.read(path)
-    tokenizer = Tokenizer(checkpoint.vocabulary)
-    backbone = MeshT5Backbone(
-        checkpoint.config,
-        weights=checkpoint.weights,
-        preset=name,
-        **options,
-    )
-    return backbone, tokenizer

@@ -3,8 +3,9 @@
 Letters: B batch, S the batch's longest input.
 """
 
+import operator
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -43,26 +44,27 @@ def text_batches(
         input_length: longer inputs lose their end, EOS kept.
 
     Raises:
-        ValueError: `texts` is one string instead of several, `batch_size` is
-            less than 1, or `input_length` less than 2.
+        ValueError: `texts` are no strings, or one instead of several,
+            `batch_size` is less than 1, or `input_length` less than 2.
     """
-    refuse_one_string(texts)
-    for name, value, least in (
-        ("batch_size", batch_size, 1),
-        ("input_length", input_length, 2),
-    ):
-        if not isinstance(value, int) or value < least:
-            raise ValueError(
-                f"`{name}` must be an integer of at least {least}. "
-                f"Received: {name}={value!r}"
-            )
-    all_ids = [
-        [*tokenizer.encode(text)[: input_length - 1], tokenizer.eos_id]
-        for text in texts
-    ]
+    check_texts(texts)
+    batch_size = checked_integer("batch_size", batch_size, 1)
+    input_length = checked_integer("input_length", input_length, 2)
+    return _batches(
+        [
+            [*tokenizer.encode(text)[: input_length - 1], tokenizer.eos_id]
+            for text in texts
+        ],
+        batch_size,
+    )
+
+
+def _batches(
+    all_ids: Sequence[Sequence[int]], batch_size: int
+) -> Iterator[TextBatch]:
     all_lengths = np.asarray([len(ids) for ids in all_ids], np.int32)
     by_length = np.argsort(all_lengths, kind="stable").astype(np.int32)
-    for start in range(0, len(texts), batch_size):
+    for start in range(0, len(all_ids), batch_size):
         rows = np.sort(by_length[start : start + batch_size])
         token_ids = pad_rows([all_ids[row] for row in rows])
         positions = np.arange(token_ids.shape[1])
@@ -75,21 +77,55 @@ def text_batches(
         )
 
 
-def refuse_one_string(texts: Sequence[str], argument: str = "texts") -> None:
-    """A string is a sequence of strings, but never the one that was meant.
+def check_texts(texts: Sequence[str], argument: str = "texts") -> None:
+    """Whether they are several strings that can be encoded.
+
+    A string is a sequence of strings, too, but never the one that was meant.
 
     Args:
         texts: what was given.
         argument: as what.
 
     Raises:
-        ValueError: `texts` is one string instead of several.
+        ValueError: they are one string, no sequence, or not all text.
     """
+    expected = f"`{argument}` must be a sequence of strings. "
     if isinstance(texts, str):
+        raise ValueError(f"{expected}Received one string: {texts[:40]!r}")
+    if not hasattr(texts, "__len__") or getattr(texts, "ndim", 1) != 1:
+        kind = type(texts).__name__
+        raise ValueError(f"{expected}Received: {kind}, which is no list.")
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise ValueError(
+                f"{expected}Received: {argument}[{index}] is a "
+                f"{type(text).__name__}, {text!r:.60}"
+            )
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(
+                f"`{argument}` must be Unicode. Received: {argument}[{index}] "
+                f"with {text[error.start]!r}, half a character ({error.reason})"
+            ) from error
+
+
+def checked_integer(argument: str, value: Any, least: int) -> int:
+    """An integer of any kind, NumPy's too, as Python's.
+
+    Raises:
+        ValueError: it is none, or too small.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if number < least:
         raise ValueError(
-            f"`{argument}` must be a sequence of strings. "
-            f"Received one string: {texts[:40]!r}"
+            f"`{argument}` must be an integer of at least {least}. "
+            f"Received: {argument}={value!r}"
         )
+    return number
 
 
 def check_labels(labels: Sequence[str], argument: str = "labels") -> None:
@@ -100,9 +136,9 @@ def check_labels(labels: Sequence[str], argument: str = "labels") -> None:
         argument: as what.
 
     Raises:
-        ValueError: they are one string instead of several, or none.
+        ValueError: they are no strings, one instead of several, or none.
     """
-    refuse_one_string(labels, argument)
+    check_texts(labels, argument)
     if not len(labels):
         raise ValueError(f"`{argument}` must hold at least one label.")
 

@@ -11,8 +11,8 @@ import numpy as np
 from keras_prompt.models.prompted_t5 import BestPrompt, PromptedT5
 from keras_prompt.models.text_batches import (
     check_labels,
+    check_texts,
     pad_rows,
-    refuse_one_string,
     text_batches,
 )
 from keras_prompt.types import FloatArray
@@ -39,9 +39,13 @@ class TextT5(PromptedT5):
         Args:
             texts: the inputs.
             max_length: the most tokens to write, EOS included.
-            batch_size: texts decoded together; changes no result.
+            batch_size: texts decoded together; changes no result, unless the
+                sampler draws.
             sampler: "greedy", "beam", "top_k", "top_p", "random", or a
-                `keras_hub.samplers.Sampler`.
+                `keras_hub.samplers.Sampler`. The last three draw, anew in
+                each call; after `keras.utils.set_random_seed` the same again.
+                A Sampler of your own draws on from its own seed; keep one
+                object, as each is traced anew.
             input_length: longer inputs are cut, EOS kept.
         """
         batches = text_batches(texts, self.tokenizer, batch_size, input_length)
@@ -61,15 +65,16 @@ class TextT5(PromptedT5):
             tokens, natural logarithm.
 
         Raises:
-            ValueError: `targets` are one string, or not as many as `texts`.
+            ValueError: `texts` or `targets` are no strings, or not equally
+                many.
         """
-        refuse_one_string(targets, "targets")
+        batches = text_batches(texts, self.tokenizer, batch_size, input_length)
+        check_texts(targets, "targets")
         if len(texts) != len(targets):
             raise ValueError(
                 "`targets` must have one target a text. Received: "
                 f"{len(texts)} texts and {len(targets)} targets"
             )
-        batches = text_batches(texts, self.tokenizer, batch_size, input_length)
         rows = pad_rows(self.target_rows(targets))
         return self.log_likelihoods(batches, rows[:, None])[:, 0]
 
@@ -88,7 +93,8 @@ class TextT5(PromptedT5):
             float32 (B, L), as `score` gives them.
 
         Raises:
-            ValueError: `labels` are one string, or none.
+            ValueError: `texts` or `labels` are no strings, or there are no
+                labels.
         """
         check_labels(labels)
         batches = text_batches(texts, self.tokenizer, batch_size, input_length)

@@ -39,7 +39,7 @@ def import_prompt(model: PromptTunedT5, path: str | Path) -> None:
         return
     mine = model.prompt.embeddings.shape
     refuse_other_shape(model, path, found.prompt.shape, mine)
-    model.prompt.embeddings.assign(found.prompt)
+    model.set_prompt(model.prompt_name(None), found.prompt)
 
 
 def export_npy(

@@ -177,7 +177,8 @@ def load_prompt(model: PromptedT5, path: str | Path) -> PromptCard:
     card.refuse_other_base(
         path, base.fingerprint(), f"this model is {base.preset}"
     )
-    weight = model.prompt_weights[model.prompt_name(card.task)]
-    refuse_other_shape(model, path, prompt.shape, weight.shape)
-    weight.assign(prompt)
+    name = model.prompt_name(card.task)
+    mine = model.prompt_weights[name].shape
+    refuse_other_shape(model, path, prompt.shape, mine)
+    model.set_prompt(name, prompt)
     return card

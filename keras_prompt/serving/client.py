@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from keras_prompt.models.text_batches import (
     check_labels,
+    check_texts,
     pad_rows,
-    refuse_one_string,
     text_batches,
 )
 from keras_prompt.serving.errors import (
@@ -158,7 +158,7 @@ class Client:
             )
         task = np.array([name.encode() for name in names], dtype=object)
         if self._tokenizer is None:
-            refuse_one_string(texts)
+            check_texts(texts)
             text = np.array([text.encode() for text in texts], dtype=object)
             return {"task": task, "text": text}
         ((_, features),) = text_batches(

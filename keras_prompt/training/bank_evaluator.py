@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from keras_prompt.models.prompt_bank_t5 import PromptBankT5
+from keras_prompt.models.prompted_t5 import PromptedT5
 from keras_prompt.tasks.task import Example, Task
 from keras_prompt.training.evaluation import (
     Evaluation,
@@ -108,6 +109,14 @@ class BankEvaluator(Evaluator):
     ) -> None:
         check_names([task.name for task in tasks])
         super().__init__(tasks, split, **options)
+
+    def check_model(self, model: PromptedT5) -> None:
+        if not isinstance(model, PromptBankT5):
+            raise ValueError(
+                "A BankEvaluator is for a PromptBankT5; that of a "
+                f"{type(model).__name__} is TaskEvaluator(task)."
+            )
+        model.bank.index([task.name for task in self.tasks])
 
     def answer(self, **options: Any) -> dict[str, Evaluation]:
         return evaluate_tasks(self.model, self.tasks, self.examples, **options)

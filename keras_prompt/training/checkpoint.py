@@ -16,6 +16,7 @@ from keras_prompt.atomic_files import write_file
 from keras_prompt.models.data_position import Position
 from keras_prompt.models.prompted_t5 import BestPrompt, PromptedT5
 from keras_prompt.training.evaluator import Evaluator
+from keras_prompt.training.every_steps import EverySteps
 from keras_prompt.training.open_checkpoint import open_checkpoint
 
 _FILE = "checkpoint.safetensors"
@@ -60,7 +61,7 @@ def base_of(directory: str | Path) -> str | None:
 
 
 def steps_of(directory: str | Path) -> int:
-    """The optimizer's steps that a saved run has done, 0 if there is none.
+    """The batches that a saved run has done, 0 if there is none.
 
     Raises:
         ValueError: the file is no complete checkpoint.
@@ -72,7 +73,7 @@ def steps_of(directory: str | Path) -> int:
         return int(file.get_tensor(_STEPS)[0])
 
 
-class PromptCheckpoint(keras.callbacks.Callback):
+class PromptCheckpoint(EverySteps):
     """Saves prompt, optimizer slots, step, data position and best prompt.
 
     In model tuning all weights of the model take the prompt's place. `fit`
@@ -84,7 +85,7 @@ class PromptCheckpoint(keras.callbacks.Callback):
 
     Args:
         directory: of the run; made if absent.
-        every_steps: steps between two saves within an epoch; none saves
+        every_steps: batches between two saves within an epoch; none saves
             after each epoch only.
 
     Raises:
@@ -97,14 +98,8 @@ class PromptCheckpoint(keras.callbacks.Callback):
     def __init__(
         self, directory: str | Path, every_steps: int | None = None
     ) -> None:
-        super().__init__()
-        if every_steps is not None and every_steps < 1:
-            raise ValueError(
-                "`every_steps` must be a positive integer. "
-                f"Received: every_steps={every_steps!r}"
-            )
+        super().__init__(every_steps)
         self.path = Path(directory) / _FILE
-        self.every_steps = every_steps
         self._position: Position | None = None
         self._steps_per_epoch: int | None = None
         self._epochs_done = 0
@@ -118,7 +113,7 @@ class PromptCheckpoint(keras.callbacks.Callback):
         position: Position | None,
         callbacks: Sequence[keras.callbacks.Callback],
     ) -> int:
-        """Restores the run, if there is one, and returns its steps.
+        """Restores the run, if there is one, and returns its batches.
 
         Args:
             model: compiled, its optimizer built.
@@ -128,27 +123,29 @@ class PromptCheckpoint(keras.callbacks.Callback):
         """
         self._position = position
         self._steps_per_epoch = steps_per_epoch
-        if self._run is None:
-            self._run = _run_settings(model, position, callbacks)
+        self._epochs_done = 0  # whatever an earlier `fit` did
+        self._base = None
+        self._run = _run_settings(model, position, callbacks)
         if position is None and self.every_steps is not None:
             warnings.warn(
                 "The dataset's position cannot be restored, as only that of "
                 "`make_dataset` can; saving after each epoch instead.",
                 stacklevel=3,
             )
-        steps = self.restore(model)
-        if position is not None and steps:
-            position.batch.assign(steps)
-        return steps
+        batches = self.restore(model)
+        if position is not None and batches:
+            position.batch.assign(batches)
+        return batches
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        super().on_train_begin(logs)
         if self._steps_per_epoch is None and self._epochs_done:
             # `fit` cannot tell epochs from steps; Keras' own
             # `BackupAndRestore` tells it in the same way.
             self.model._initial_epoch = self._epochs_done
 
     def restore(self, model: PromptedT5) -> int:
-        """Restores variables; returns the optimizer's steps, 0 if none."""
+        """Restores variables; returns the batches behind them, 0 if none."""
         if not self.path.is_file():
             return 0
         variables = _variables(model)
@@ -165,10 +162,11 @@ class PromptCheckpoint(keras.callbacks.Callback):
         self._refuse_other_run(state.run)
         for name, variable in variables.items():
             variable.assign(stored[name].reshape(shapes[name]))
+        model.best_prompts.clear()  # what is there is another run's
         for name, (score, step) in state.best.items():
             model.best_prompts[name] = BestPrompt(score, step, best[name])
         self._epochs_done = state.epochs
-        return int(model.optimizer.iterations.numpy())
+        return model.batches_done
 
     def save(self) -> None:
         """Replaces the file in one step; a kill leaves the old or the new.
@@ -207,28 +205,19 @@ class PromptCheckpoint(keras.callbacks.Callback):
         """
         if self.model is None:
             return
-        step = int(self.model.optimizer.iterations.numpy())
-        if self._position is not None and not self._ends_epoch(step):
+        per_epoch, batches = self._steps_per_epoch, self.model.batches_done
+        ends_epoch = per_epoch is not None and batches % per_epoch == 0
+        if self._position is not None and not ends_epoch:
             self.save()
 
-    def on_train_batch_end(
-        self, batch: int, logs: dict[str, Any] | None = None
-    ) -> None:
-        if self.every_steps is None:
-            return
-        step = int(self.model.optimizer.iterations.numpy())
-        if step % self.every_steps == 0:
-            self.save_now()
+    def on_steps(self) -> None:
+        self.save_now()
 
     def on_epoch_end(
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
         self._epochs_done = epoch + 1
         self.save()
-
-    def _ends_epoch(self, step: int) -> bool:
-        per_epoch = self._steps_per_epoch
-        return per_epoch is not None and step % per_epoch == 0
 
     def _refuse_other_run(self, theirs: dict[str, Any]) -> None:
         """What makes a resumed run another one than was stopped."""
@@ -256,6 +245,12 @@ def _run_settings(
     """What must be equal for a run to go on as if never stopped."""
     settings = dict(model.optimizer.get_config())
     del settings["name"]  # Keras numbers optimizers of the same kind
+    own = settings
+    if "inner_optimizer" in settings:  # of a `LossScaleOptimizer`
+        own = settings["inner_optimizer"]["config"]
+        del own["name"]
+    if model.compiled_rate is not None:
+        own["learning_rate"] = model.compiled_rate
     if position is not None:
         settings["batches_per_epoch"] = position.batches_per_epoch
         settings["data"] = position.fingerprint
@@ -269,8 +264,11 @@ def _variables(model: PromptedT5) -> dict[str, keras.Variable]:
     """By name: what learns, the optimizer's, and the seeds of dropout."""
     variables = dict(model.tuned_weights)
     optimizer = model.optimizer
+    inner = getattr(optimizer, "inner_optimizer", None)
     for variable in optimizer.variables:
-        name = variable.path.removeprefix(f"{optimizer.name}/")
+        owner, name = variable.path.split("/", 1)
+        if inner is not None and owner == inner.name:
+            name = f"inner/{name}"  # of what a `LossScaleOptimizer` wraps
         variables[f"optimizer/{name}"] = variable
     for index, variable in enumerate(model.backbone.non_trainable_variables):
         if "seed" in variable.path:

@@ -7,22 +7,25 @@ from typing import Any
 
 import keras
 
+from keras_prompt.models.prompted_t5 import PromptedT5
+from keras_prompt.models.text_t5 import TextT5
 from keras_prompt.tasks.task import Task
 from keras_prompt.training.evaluation import (
     Evaluation,
     check_evaluation,
     evaluate_examples,
 )
+from keras_prompt.training.every_steps import EverySteps
 
 
-class Evaluator(keras.callbacks.Callback):
+class Evaluator(EverySteps):
     """Evaluates every so many steps, or after each epoch; subclasses say how.
 
     Args:
         tasks: the tasks.
         split: of every task, "validation" in the paper.
-        every_steps: steps between two evaluations, 1,000 in the paper's code;
-            none evaluates after each epoch.
+        every_steps: batches between two evaluations, 1,000 in the paper's
+            code; none evaluates after each epoch.
         limit: only so many rows of each task, from the front.
         answer_by: "generate" or "rank"; see `evaluate_examples`.
         batch_size: rows at a time.
@@ -35,7 +38,9 @@ class Evaluator(keras.callbacks.Callback):
         last: what the last evaluation found, by task.
 
     Raises:
-        ValueError: as `task.examples` and `evaluate_examples`.
+        ValueError: as `task.examples` and `evaluate_examples`; or, in `fit`,
+            the model is of another kind or lacks a task's prompt, or two
+            evaluators would choose the best of the same prompt.
     """
 
     def __init__(
@@ -51,10 +56,14 @@ class Evaluator(keras.callbacks.Callback):
         target_length: int = 32,
         verbose: bool = True,
     ) -> None:
-        super().__init__()
-        _check_counts(limit=limit, every_steps=every_steps)
+        super().__init__(every_steps)
+        if limit is not None and limit < 1:
+            raise ValueError(
+                "`limit` must be a positive integer or none. "
+                f"Received: limit={limit!r}"
+            )
         self.tasks = list(tasks)
-        self.every_steps = every_steps
+        self.split = split
         self.verbose = verbose
         self.examples = {
             task.name: task.examples(split)[:limit] for task in self.tasks
@@ -91,6 +100,48 @@ class Evaluator(keras.callbacks.Callback):
         """What Keras' logs get of `last`."""
         raise NotImplementedError
 
+    def check_model(self, model: PromptedT5) -> None:
+        """Refuses a model that this cannot evaluate.
+
+        Raises:
+            ValueError: it is of another kind, or lacks a task's prompt.
+        """
+        raise NotImplementedError
+
+    def before_fit(
+        self,
+        model: PromptedT5,
+        callbacks: Sequence[keras.callbacks.Callback],
+    ) -> None:
+        """Refuses what would be found out after an epoch, or never.
+
+        Args:
+            model: that `fit` is to train.
+            callbacks: all of `fit`.
+        """
+        self.check_model(model)
+        for other in callbacks[: callbacks.index(self)]:
+            if isinstance(other, Evaluator) and (
+                self._chosen(model) & other._chosen(model)
+            ):
+                raise ValueError(
+                    "Two evaluators would choose one best prompt by scores "
+                    "that do not compare, on "
+                    f"{other._what()} and {self._what()}. Give `fit` the one "
+                    "that is to choose; the other's scores come from "
+                    "`evaluate_examples` after it, and a loss on other data "
+                    "from `validation_data` or `model.evaluate`."
+                )
+
+    def _chosen(self, model: PromptedT5) -> set[str]:
+        """The names of the weights of which this keeps the best."""
+        tasks = self.tasks
+        return {name for task in tasks for name in model.weights_of(task.name)}
+
+    def _what(self) -> str:
+        names = ", ".join(task.name for task in self.tasks)
+        return f"split '{self.split}' of {names}"
+
     def evaluate(self) -> dict[str, Evaluation]:
         """Evaluates now, and keeps what learns where it is the best so far."""
         self.last = self.answer(**self._options)
@@ -102,14 +153,11 @@ class Evaluator(keras.callbacks.Callback):
         return self.last
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        super().on_train_begin(logs)
         self.model.backbone.check_answers()
 
-    def on_train_batch_end(
-        self, batch: int, logs: dict[str, Any] | None = None
-    ) -> None:
-        step = int(self.model.optimizer.iterations.numpy())
-        if self.every_steps is not None and step % self.every_steps == 0:
-            self.evaluate()
+    def on_steps(self) -> None:
+        self.evaluate()
 
     def on_epoch_end(
         self, epoch: int, logs: dict[str, Any] | None = None
@@ -144,6 +192,13 @@ class TaskEvaluator(Evaluator):
         super().__init__([task], split, **options)
         self.task = task
 
+    def check_model(self, model: PromptedT5) -> None:
+        if not isinstance(model, TextT5):
+            raise ValueError(
+                "A TaskEvaluator is for a model of one prompt, or none; that "
+                f"of a {type(model).__name__} is BankEvaluator([task, …])."
+            )
+
     def answer(self, **options: Any) -> dict[str, Evaluation]:
         task = self.task
         rows = self.examples[task.name]
@@ -156,13 +211,3 @@ class TaskEvaluator(Evaluator):
         if found.prompt_rms is not None:
             logs["prompt_rms"] = found.prompt_rms
         return logs
-
-
-def _check_counts(**values: int | None) -> None:
-    """Refuses what is neither a positive integer nor none."""
-    for argument, value in values.items():
-        if value is not None and value < 1:
-            raise ValueError(
-                f"`{argument}` must be a positive integer or none. "
-                f"Received: {argument}={value!r}"
-            )

@@ -18,6 +18,7 @@ from keras_prompt.training.bank_evaluator import (
 )
 from keras_prompt.training.checkpoint import PromptCheckpoint
 from keras_prompt.training.evaluation import evaluate_examples
+from keras_prompt.training.evaluator import TaskEvaluator
 
 
 def task(name, subject, labels, count):
@@ -154,6 +155,51 @@ def test_a_resumed_bank_ends_bit_equal_to_one_never_stopped(model, tmp_path):
         again = model.best[name]
         assert (again.score, again.step) == (expected.score, expected.step)
         np.testing.assert_array_equal(again.prompt, expected.prompt)
+
+
+def test_a_mixture_of_another_order_is_refused_wherever_it_is_given(model):
+    """Its rows would get each other's prompts."""
+
+    def mixture(tasks):
+        return make_mixture_dataset(
+            tasks,
+            "train",
+            model.tokenizer,
+            input_length=24,
+            target_length=12,
+            batch_size=2,
+        )
+
+    right, wrong = mixture(TASKS), mixture(TASKS[::-1])
+    for use in (
+        lambda: model.fit(wrong, verbose=0),
+        lambda: model.fit(wrong.prefetch(1), verbose=0),
+        lambda: model.fit(right, validation_data=wrong, verbose=0),
+        lambda: model.evaluate(wrong, verbose=0),
+        lambda: model.predict(wrong, verbose=0),
+    ):
+        with pytest.raises(ValueError, match="bank's, in its order"):
+            use()
+    assert np.isfinite(model.evaluate(right.take(1), verbose=0))
+
+
+def test_evaluators_of_other_models_and_tasks_are_refused_before_fit(model):
+    before = model.bank.prompts["set/dogs"].numpy()
+    other = task("set/cats", "a cat", ("True",), 2)
+    for evaluator, message in (
+        (TaskEvaluator(TASKS[0]), r"is BankEvaluator\(\[task, …\]\)"),
+        (BankEvaluator([other]), "Unknown task 'set/cats'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            train(model, [evaluator], epochs=1)
+    np.testing.assert_array_equal(model.bank.prompts["set/dogs"], before)
+
+
+def test_a_prompt_begun_anew_forgets_its_own_best_only(model):
+    for name in model.bank.names:
+        model.keep_best(name, 50.0, 1)
+    model.initialize_prompt("set/dogs", lambda table, *_: table[:2])
+    assert list(model.best) == ["set/films"]
 
 
 def test_wrong_counts_and_tasks_without_prompts_are_refused(model):

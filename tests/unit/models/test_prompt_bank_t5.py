@@ -177,3 +177,23 @@ def test_a_loss_that_cannot_be_told_apart_by_task_is_refused(served):
 
 def test_the_report_counts_every_prompt(served):
     assert "trainable (3 prompts): 176 ·" in served.parameter_report()
+
+
+def test_weights_of_rows_are_refused_as_for_one_prompt(served):
+    x, y = features(served, TEXTS, TASKS, ["a", "the film", "dog", "a", "a"])
+    served.compile(optimizer=Adafactor(0.3), loss=TokenCrossentropy())
+    with pytest.raises(ValueError, match=r"shape \(B, T\)\. Received: rank 1"):
+        served.fit(x, y, sample_weight=np.ones(len(y)), verbose=0)
+
+
+def test_inputs_without_tasks_say_where_they_come_from(served):
+    x, _ = features(served, TEXTS, TASKS, ["a"] * 5)
+    del x["task_index"]
+    with pytest.raises(ValueError, match="`make_mixture_dataset`, also for"):
+        served(x)
+
+
+def test_labels_may_be_an_array(served):
+    listed = served.rank(TEXTS, "first", {"first": ["a", "film"]})
+    array = served.rank(TEXTS, "first", {"first": np.array(["a", "film"])})
+    np.testing.assert_array_equal(listed, array)

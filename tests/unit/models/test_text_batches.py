@@ -1,7 +1,9 @@
 """Texts of similar length are padded together; answers keep their order."""
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_prompt.models.text_batches import text_batches
 
@@ -68,3 +70,49 @@ def test_answers_are_in_the_order_of_the_texts(tiny_model, batch_size):
     written = tiny_model.generate(TEXTS, 6)
     assert len(set(written)) > 1
     assert tiny_model.generate(TEXTS, 6, batch_size) == written
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ([b"a"], r"texts\[0\] is a bytes, b'a'"),
+        (["a", None], r"texts\[1\] is a NoneType"),
+        (["a", float("nan")], r"texts\[1\] is a float, nan"),
+        ([1], r"texts\[0\] is a int"),
+        ([["a", "b"]], r"texts\[0\] is a list"),
+        (tf.constant(["a"]), r"texts\[0\] is a EagerTensor"),
+        (np.array([["a"]]), "Received: ndarray, which is no list"),
+        ((text for text in ["a"]), "Received: generator, which is no list"),
+        (["a", "b\ud800"], r"texts\[1\] with '\\ud800', half a character"),
+    ],
+)
+def test_texts_that_are_no_strings_are_named(tiny_model, texts, message):
+    for answer in (
+        lambda: tiny_model.generate(texts),
+        lambda: tiny_model.score(texts, ["a"] * 2),
+        lambda: tiny_model.rank(texts, ["a"]),
+    ):
+        with pytest.raises(ValueError, match=f"`texts` must be .*{message}"):
+            answer()
+    message = message.replace("texts", "labels")
+    with pytest.raises(ValueError, match=f"`labels` must be .*{message}"):
+        tiny_model.rank(["a"], texts)
+
+
+def test_arrays_of_strings_and_numpy_s_integers_are_taken(tiny_model):
+    expected = tiny_model.generate(TEXTS, 3)
+    found = tiny_model.generate(
+        np.array(TEXTS), np.int64(3), batch_size=np.int64(2)
+    )
+    assert found == expected
+
+
+@pytest.mark.parametrize("sampler", ["random", "top_k"])
+def test_a_sampler_that_draws_follows_keras_seed(tiny_model, sampler):
+    def drawn():
+        return tiny_model.generate(TEXTS, 6, sampler=sampler)
+
+    keras.utils.set_random_seed(7)
+    first, second = drawn(), drawn()
+    keras.utils.set_random_seed(7)
+    assert drawn() == first != second

@@ -1,0 +1,152 @@
+"""Keras' `fit`, going on where a callback's checkpoint left off."""
+
+import contextlib
+import functools
+import inspect
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+from keras_prompt.models.data_position import TrackPosition, inherited
+from keras_prompt.models.fixed_sums import fixed_order_of_sums
+from keras_prompt.models.keras_strategy import StrategyModel
+
+_ARGUMENTS = inspect.signature(keras.Model.fit)
+_POSITION_LOST = (
+    "`x` is made from a dataset of `make_dataset`, whose position it lacks: "
+    "every epoch gets the first one's order, and no checkpoint can go on "
+    "within one. Give `fit` what `make_dataset` returned; or, where one batch "
+    "is still one batch (`map`, `prefetch`), hand the position on: "
+    "`x.position = dataset.position`."
+)
+_NOTHING_LEARNS = (
+    "`fit` has nothing to train: no weight of the model is trainable. A "
+    "prompt that was frozen learns again after `trainable = True`; a T5 "
+    "learns only if it was loaded to, by "
+    "`PlainT5.from_preset(…, trainable=True)`."
+)
+
+
+class ResumableModel(StrategyModel):
+    """A model whose `fit` goes on where an earlier one was stopped.
+
+    A callback with a method `before_fit` is first asked whether it is for
+    this model and stands beside the others; one with `resume` then restores
+    what it saved and says how many batches that were.
+
+    Attributes:
+        compiled_rate: the learning rate that `compile` was given, whatever
+            callbacks made of it since; none for a schedule.
+    """
+
+    compiled_rate: float | None = None
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        super().compile(*args, **kwargs)
+        rate: Any = self.optimizer.learning_rate
+        is_number = isinstance(rate, keras.Variable)
+        self.compiled_rate = float(rate.numpy()) if is_number else None
+
+    @property
+    def batches_done(self) -> int:
+        """Batches that the optimizer has had.
+
+        More than its steps, `iterations`, where `gradient_accumulation_steps`
+        makes one of several batches.
+        """
+        optimizer: Any = self.optimizer
+        # A `LossScaleOptimizer` leaves the counting to what it wraps.
+        optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+        return int(optimizer._iterations.numpy())
+
+    def check_data(self, data: Any) -> None:
+        """Refuses data of other tasks than the model's, if that can be told.
+
+        Args:
+            data: what `fit`, `evaluate` or `predict` got.
+        """
+
+    @functools.wraps(keras.Model.fit)
+    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+        self._assert_compile_called("fit")
+        given = _ARGUMENTS.bind(self, *args, **kwargs)
+        given.apply_defaults()
+        options = dict(given.arguments)
+        del options["self"]
+        x, epochs = options["x"], options["epochs"]
+        self.check_data(x)
+        self.check_data(options["validation_data"])
+        if options["class_weight"] is not None:
+            raise ValueError(
+                "`class_weight` weighs rows by their class, and a target here "
+                "is several tokens. Give `sample_weight`, float (B, T)."
+            )
+        if not self.trainable_variables:
+            raise ValueError(_NOTHING_LEARNS)
+        # Callbacks that save come last: what the others find out in the same
+        # step belongs to what is saved.
+        callbacks = sorted(
+            keras.tree.flatten(options["callbacks"] or []),
+            key=lambda callback: hasattr(callback, "resume"),
+        )
+        position = getattr(x, "position", None)
+        if position is None and inherited(x, "position") is not None:
+            warnings.warn(_POSITION_LOST, stacklevel=2)
+        steps_per_epoch = per_epoch = options["steps_per_epoch"]
+        if position is not None:
+            per_epoch = steps_per_epoch or position.batches_per_epoch
+        self.check_epoch(per_epoch)
+        batches_done = 0
+        self._initial_epoch = None  # what a callback set in an earlier fit
+        self.optimizer.build(self.trainable_variables)
+        for callback in callbacks:
+            if hasattr(callback, "before_fit"):
+                callback.before_fit(self, callbacks)
+        for callback in callbacks:
+            if hasattr(callback, "resume"):
+                batches_done = callback.resume(
+                    self, per_epoch, position, callbacks
+                )
+        if position is not None:
+            callbacks.insert(0, TrackPosition(position))
+        options["callbacks"] = callbacks
+        fit = fixed_order_of_sums()(super().fit)
+        if per_epoch is None or not batches_done:
+            return fit(**options)
+        initial_epoch, into_epoch = divmod(batches_done, per_epoch)
+        if into_epoch and steps_per_epoch is not None:
+            # Keras runs epochs of one length; the broken one is shorter.
+            options |= {
+                "initial_epoch": initial_epoch,
+                "epochs": min(epochs, initial_epoch + 1),
+                "steps_per_epoch": per_epoch - into_epoch,
+            }
+            with _unfinished(self.optimizer):
+                history = fit(**options)
+            initial_epoch += 1
+            if initial_epoch >= epochs or self.stop_training:
+                self.optimizer.finalize_variable_values(self.trainable_weights)
+                return history
+        return fit(
+            **options
+            | {
+                "initial_epoch": initial_epoch,
+                "epochs": epochs,
+                "steps_per_epoch": steps_per_epoch,
+            }
+        )
+
+
+@contextlib.contextmanager
+def _unfinished(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
+    """Leaves the weights as they are where Keras thinks training has ended.
+
+    Else `use_ema` would put averages in their place.
+    """
+    optimizer.finalize_variable_values = lambda variables: None
+    try:
+        yield
+    finally:
+        del optimizer.finalize_variable_values

@@ -1,0 +1,277 @@
+"""What `fit` promises beyond Keras' own: where it starts, what it refuses."""
+
+import shutil
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_prompt.export.other_tools import export_npy, import_prompt
+from keras_prompt.export.prompt import export_prompt, load_prompt
+from keras_prompt.initial_prompts import random_uniform
+from keras_prompt.losses import TokenCrossentropy
+from keras_prompt.models.plain_t5 import PlainT5
+from keras_prompt.models.prompted_t5 import BestPrompt
+from keras_prompt.optimizers import Adafactor
+from keras_prompt.tasks.pipeline import make_dataset
+from keras_prompt.tasks.sources import RowsSource
+from keras_prompt.tasks.task import Task
+from keras_prompt.training.bank_evaluator import BankEvaluator
+from keras_prompt.training.checkpoint import PromptCheckpoint
+from keras_prompt.training.evaluator import TaskEvaluator
+
+ROWS = [
+    {"inputs": f"a film {'very ' * (i % 3)}dull", "targets": "ab"[i % 2]}
+    for i in range(16)
+]
+TASK = Task(
+    "films",
+    RowsSource({"train": ROWS, "validation": ROWS[:4]}),
+    labels=("a", "b"),
+)
+
+
+@pytest.fixture
+def start(tiny_model):
+    """Gives the model a prompt and an optimizer as a new process would."""
+
+    def start(optimizer=None, **options):
+        tiny_model.initialize_prompt(random_uniform(), seed=0)
+        tiny_model.compile(
+            optimizer or Adafactor(0.3), TokenCrossentropy(), **options
+        )
+        return tiny_model
+
+    return start
+
+
+def batches(model, repeat=False):
+    """Four of four rows."""
+    return make_dataset(
+        TASK,
+        "train",
+        model.tokenizer,
+        input_length=16,
+        batch_size=4,
+        repeat=repeat,
+    )
+
+
+def prompt_after(model, folder, epochs, stop_at=None, steps_per_epoch=None):
+    """The prompt of a run that saves every two batches, or is stopped."""
+
+    def stop(batch, logs):
+        if model.batches_done == stop_at:
+            raise KeyboardInterrupt
+
+    callbacks = [
+        PromptCheckpoint(folder, every_steps=2),
+        keras.callbacks.LambdaCallback(on_train_batch_end=stop),
+    ]
+    try:
+        model.fit(
+            batches(model, repeat=steps_per_epoch is not None),
+            epochs=epochs,
+            steps_per_epoch=steps_per_epoch,
+            callbacks=callbacks,
+            verbose=0,
+        )
+    except KeyboardInterrupt:
+        assert stop_at
+    return model.prompt.embeddings.numpy()
+
+
+def epochs_begun(model, data, epochs, callbacks=()):
+    begun = []
+    watch = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: begun.append(epoch)
+    )
+    model.fit(data, epochs=epochs, callbacks=[*callbacks, watch], verbose=0)
+    return begun
+
+
+class Scores(TaskEvaluator):
+    """Finds the scores that it is given, and no prompt at fault."""
+
+    def __init__(self, scores, task=TASK, **options):
+        super().__init__(task, answer_by="rank", verbose=False, **options)
+        self.scores = iter(scores)
+        self.asked_at = []
+
+    def evaluate(self):
+        self.asked_at.append(self.model.batches_done)
+        self.model.keep_best(self.task.name, next(self.scores), 1)
+        return {}
+
+
+def test_the_best_of_a_second_task_is_its_own_though_it_scores_less(
+    start, tmp_path
+):
+    best = []
+    for name, score in (("easy", 90.0), ("hard", 40.0)):
+        model = start()
+        checkpoint = PromptCheckpoint(tmp_path / name)
+        callbacks = [Scores([score]), checkpoint]
+        model.fit(batches(model), callbacks=callbacks, verbose=0)
+        best.append(model.best)
+    assert [found.score for found in best] == [90.0, 40.0]
+    # What is restored is the folder's, whatever the model had before.
+    checkpoint.restore(model)
+    assert model.best.score == 40.0
+    model.best = BestPrompt(99.0, 1, best[0].prompt)
+    checkpoint.restore(model)
+    assert model.best.score == 40.0
+    np.testing.assert_array_equal(model.best.prompt, best[1].prompt)
+
+
+def test_a_prompt_that_is_loaded_has_no_best_before_it(tiny_model, tmp_path):
+    export_prompt(tiny_model, tmp_path / "prompt")
+    export_npy(tiny_model, tmp_path / "prompt.npy")
+    for load in (
+        lambda: load_prompt(tiny_model, tmp_path / "prompt"),
+        lambda: import_prompt(tiny_model, tmp_path / "prompt.npy"),
+    ):
+        tiny_model.keep_best("films", 90.0, 1)
+        load()
+        assert tiny_model.best is None
+
+
+def test_a_fit_does_not_start_where_an_earlier_one_was_resumed(start, tmp_path):
+    """Of data whose position cannot be set: whole epochs are restored."""
+    model = start()
+    data = tf.data.Dataset.from_tensors(next(iter(batches(model))))
+    checkpoint = PromptCheckpoint(tmp_path / "run")
+    assert epochs_begun(model, data, 1, [checkpoint]) == [0]
+    assert epochs_begun(model, data, 2, [checkpoint]) == [1]
+    assert epochs_begun(model, data, 1) == [0]
+    # The same callback, its folder removed, starts again.
+    shutil.rmtree(tmp_path / "run")
+    assert epochs_begun(model, data, 2, [checkpoint]) == [0, 1]
+
+
+def test_a_run_that_accumulates_gradients_resumes_bit_equal(start, tmp_path):
+    def run(folder, **options):
+        model = start(Adafactor(0.3, gradient_accumulation_steps=3))
+        return prompt_after(model, tmp_path / folder, 2, **options)
+
+    whole = run("whole")
+    run("broken", stop_at=3)
+    np.testing.assert_array_equal(run("broken"), whole)
+
+
+def test_averaged_weights_come_at_the_end_only(start, tmp_path):
+    """Not where the rest of a broken epoch ends."""
+
+    def run(folder, **options):
+        model = start(Adafactor(0.3, use_ema=True, ema_momentum=0.5))
+        return prompt_after(
+            model, tmp_path / folder, 2, steps_per_epoch=4, **options
+        )
+
+    whole = run("whole")
+    run("broken", stop_at=3)
+    np.testing.assert_array_equal(run("broken"), whole)
+    # The broken epoch may also be the last.
+    run("last", stop_at=7)
+    np.testing.assert_array_equal(run("last"), whole)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "options", "every", "expected"),
+    [
+        ({}, {}, 3, [3, 6]),
+        ({"gradient_accumulation_steps": 4}, {}, 2, [2, 4, 6, 8]),
+        ({}, {"steps_per_execution": 2}, 3, [4, 6]),
+    ],
+)
+def test_every_steps_is_once_for_each_multiple(
+    start, optimizer, options, every, expected
+):
+    model = start(Adafactor(0.3, **optimizer), **options)
+    evaluator = Scores([1.0] * 9, every_steps=every)
+    model.fit(batches(model), epochs=2, callbacks=[evaluator], verbose=0)
+    assert evaluator.asked_at == expected
+
+
+def test_a_dataset_that_lost_its_position_is_told(start):
+    model = start()
+    made = batches(model)
+    lost = made.map(lambda *batch: batch).prefetch(1)
+    with pytest.warns(UserWarning, match=r"`x\.position = dataset\.position`"):
+        model.fit(lost, verbose=0)
+    lost.position = made.position
+    model.fit(lost, epochs=2, verbose=0)
+    assert int(made.position.batch) == 8
+
+
+def test_fit_with_nothing_to_train_is_refused(start):
+    model = start()
+    frozen = PlainT5(model.backbone, model.tokenizer)
+    frozen.backbone.trainable = True  # too late
+    assert frozen.parameter_report().endswith("all frozen")
+    assert not frozen.tuned_weights
+    frozen.compile(Adafactor(0.3), TokenCrossentropy())
+    model.prompt.trainable = False
+    for one in (frozen, model):
+        with pytest.raises(ValueError, match=r"PlainT5\.from_preset"):
+            one.fit(batches(model), verbose=0)
+
+
+def test_a_model_frozen_and_thawed_learns_as_before(start):
+    before = start().trainable_variables
+    model = start()
+    model.trainable = False
+    model.trainable = True
+    assert model.trainable_variables == before
+    model.fit(batches(model), verbose=0)
+
+
+def test_evaluators_that_would_choose_the_same_prompt_are_refused(start):
+    model = start()
+    before = model.prompt.embeddings.numpy()
+    two = [Scores([1.0]), Scores([1.0], split="train", limit=2)]
+    with pytest.raises(
+        ValueError, match=r"'validation' of films and split 'tr"
+    ):
+        model.fit(batches(model), callbacks=two, verbose=0)
+    with pytest.raises(ValueError, match=r"is TaskEvaluator\(task\)"):
+        model.fit(batches(model), callbacks=BankEvaluator([TASK]), verbose=0)
+    np.testing.assert_array_equal(model.prompt.embeddings, before)
+
+
+def test_a_rate_that_callbacks_moved_is_no_other_run(start, tmp_path):
+    model = start()
+    halve = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: rate.assign(rate / 2)
+    )
+    rate = model.optimizer.learning_rate
+    for epochs in (1, 2):
+        callbacks = [PromptCheckpoint(tmp_path), halve]
+        model.fit(batches(model), epochs=epochs, callbacks=callbacks, verbose=0)
+    assert float(rate) == pytest.approx(0.075)
+    other = start(Adafactor(0.1))
+    with pytest.raises(ValueError, match=r"learning_rate=0\.3.*=0\.1"):
+        other.fit(
+            batches(other), callbacks=PromptCheckpoint(tmp_path), verbose=0
+        )
+
+
+def test_a_scaled_loss_resumes_in_the_same_process(start, tmp_path):
+    for epochs, expected in ((1, [0]), (2, [1])):
+        adam = keras.optimizers.Adam(0.1)
+        model = start(keras.optimizers.LossScaleOptimizer(adam))
+        callbacks = [PromptCheckpoint(tmp_path)]
+        assert epochs_begun(model, batches(model), epochs, callbacks) == (
+            expected
+        )
+
+
+def test_fit_takes_its_arguments_in_keras_order(start):
+    model = start()
+    x, y, _ = next(iter(batches(model)))
+    history = model.fit(x, y, 2, 3, 0)
+    assert history.epoch == [0, 1, 2]
+    assert model.batches_done == 6
+    with pytest.raises(ValueError, match="`class_weight` weighs rows"):
+        model.fit(x, y, class_weight={0: 1.0, 1: 2.0}, verbose=0)
