@@ -15,11 +15,11 @@ from keras_prompt.models.keras_strategy import StrategyModel
 
 _ARGUMENTS = inspect.signature(keras.Model.fit)
 _POSITION_LOST = (
-    "`x` is made from a dataset of `make_dataset`, whose position it lacks: "
+    "`x` is made from what `make_dataset` made, whose position it lacks: "
     "every epoch gets the first one's order, and no checkpoint can go on "
     "within one. Give `fit` what `make_dataset` returned; or, where one batch "
     "is still one batch (`map`, `prefetch`), hand the position on: "
-    "`x.position = dataset.position`."
+    "`x.position = made.position`."
 )
 _NOTHING_LEARNS = (
     "`fit` has nothing to train: no weight of the model is trainable. A "

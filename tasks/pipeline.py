@@ -46,7 +46,9 @@ def make_dataset(
     are kept in memory, so a dataset starts anywhere at once: an iterator
     starts at the batch g in `dataset.position.batch` and gives the rest of
     its epoch. `PromptTunedT5.fit` moves the position on after each epoch; in
-    a loop of your own, do so or every epoch has the first one's order.
+    a loop of your own, do so or every epoch has the first one's order. `map`,
+    `prefetch` and the like leave the position behind, of which `fit` warns;
+    where one batch stays one, hand it on: `mapped.position = made.position`.
 
     Args:
         task: whose examples to take.

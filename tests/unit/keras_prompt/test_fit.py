@@ -198,7 +198,7 @@ def test_a_dataset_that_lost_its_position_is_told(start):
     model = start()
     made = batches(model)
     lost = made.map(lambda *batch: batch).prefetch(1)
-    with pytest.warns(UserWarning, match=r"`x\.position = dataset\.position`"):
+    with pytest.warns(UserWarning, match=r"`x\.position = made\.position`"):
         model.fit(lost, verbose=0)
     lost.position = made.position
     model.fit(lost, epochs=2, verbose=0)
