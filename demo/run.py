@@ -114,7 +114,9 @@ def _predict(task: "Task", prompt: str) -> None:
     model = _model()
     load_prompt(model, prompt)
     print("4. Three sentences:")
-    scores = model.rank([f"text: {text}" for text in SENTENCES], task.labels)
+    scores = model.rank(
+        [f"text: {text}" for text in SENTENCES], task.label_words
+    )
     for text, row in zip(SENTENCES, scores, strict=True):
         print(f"   {task.labels[row.argmax()]:7} {text}")
     table = rich.table.Table("vector", "nearest vocabulary entries (cosine)")
