@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from keras_prompt.arguments import check_integers
 from keras_prompt.tokenizer import Tokenizer
 from keras_prompt.types import FloatArray
 
@@ -60,13 +61,9 @@ def sampled_vocab(population: int = _POPULATION) -> InitialPrompt:
         population: how many ids, from 0, are drawn from.
 
     Raises:
-        ValueError: `population` is not positive.
+        ValueError: `population` is no positive integer.
     """
-    if population < 1:
-        raise ValueError(
-            "`population` must be a positive integer. "
-            f"Received: population={population!r}"
-        )
+    check_integers(population=(population, 1))
 
     def initial_prompt(
         embedding_table: FloatArray,

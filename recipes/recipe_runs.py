@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_prompt.arguments import check_integers
 from keras_prompt.registry import lookup
 from keras_prompt.training.pretraining.config import PretrainConfig
 
@@ -36,12 +37,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
         recipe = tomllib.loads(path.read_text())
         for section in recipe:
             lookup("section", section, dict.fromkeys(_SECTIONS))
-        pieces = recipe["vocabulary"]
-        if type(pieces) is not int or pieces < 1:
-            raise ValueError(
-                "`vocabulary` must be a positive integer. "
-                f"Received: vocabulary={pieces!r}"
-            )
+        check_integers(vocabulary=(recipe["vocabulary"], 1))
         for name, size in dict(recipe["sizes"]).items():
             runs(recipe, size, ("text",), Path(), name)
     except (TypeError, ValueError) as error:

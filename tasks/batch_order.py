@@ -73,8 +73,8 @@ class BatchOrder:
     def settings(self) -> tuple[int | bool, ...]:
         """What the order depends on besides the lengths."""
         return (
-            self.batch_size,
-            self.seed,
+            int(self.batch_size),
+            int(self.seed),
             self.shuffle,
             self.length_buckets,
             self.drop_remainder,

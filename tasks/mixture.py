@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
+from keras_prompt.arguments import check_integers
 from keras_prompt.tasks.batch_order import BatchOrder, Position
 from keras_prompt.tasks.pipeline import (
-    check_integers,
     check_not_empty,
     data_fingerprint,
     token_rows,

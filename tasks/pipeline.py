@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from keras_prompt.arguments import check_integers
 from keras_prompt.tasks.batch_order import BatchOrder, Position
 from keras_prompt.tasks.label_words import check_labels
 from keras_prompt.tasks.task import SENTINEL, Task, is_train
@@ -180,16 +181,6 @@ def with_position(
         dataset.cardinality = position.remaining
     dataset.position = position
     return dataset
-
-
-def check_integers(**values: tuple[int, int]) -> None:
-    """Refuses what is no integer, or less than the least allowed."""
-    for name, (value, least) in values.items():
-        if not isinstance(value, int) or value < least:
-            raise ValueError(
-                f"`{name}` must be an integer of at least {least}. "
-                f"Received: {name}={value!r}"
-            )
 
 
 def check_not_empty(

@@ -9,6 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_prompt.arguments import check_integers
 from keras_prompt.atomic_files import new_folder
 from keras_prompt.export.checkpoint_parts import split_checkpoint, stored_bytes
 from keras_prompt.export.graph_text import GraphText
@@ -140,15 +141,10 @@ def export_server(
             the tokenizer has ids that it has not.
         OSError: the place cannot be written; nothing is left behind.
     """
-    for argument, value in (
-        ("input_length", input_length),
-        ("max_length", max_length),
-    ):
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(
-                f"`{argument}` must be a positive integer. "
-                f"Received: {argument}={value!r}"
-            )
+    check_integers(
+        input_length=(input_length, 1),
+        max_length=(max_length, 1),
+    )
     if backbone.device_count > 1:
         raise ValueError(
             "`backbone` must be on one device: its devices would be written "
@@ -169,8 +165,8 @@ def export_server(
         fingerprint=backbone.fingerprint(),
         d_model=backbone.config.d_model,
         vocab_size=vocab_size,
-        input_length=input_length,
-        max_length=max_length,
+        input_length=int(input_length),
+        max_length=int(max_length),
         prompt_root=root,
         takes_text=tokenizer is not None,
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from keras_prompt.arguments import check_integers
 from keras_prompt.atomic_files import write_file
 from keras_prompt.export.server_card import CARD, ServerCard, read_server_card
 
@@ -55,15 +56,10 @@ def write_serving_config(
             stubs of TensorFlow Serving are not installed.
         OSError: a file cannot be written.
     """
-    for argument, value in (
-        ("max_batch_size", max_batch_size),
-        ("batch_timeout_micros", batch_timeout_micros),
-    ):
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(
-                f"`{argument}` must be a positive integer. "
-                f"Received: {argument}={value!r}"
-            )
+    check_integers(
+        max_batch_size=(max_batch_size, 1),
+        batch_timeout_micros=(batch_timeout_micros, 1),
+    )
     if not name.replace("_", "").replace("-", "").isalnum():
         raise ValueError(
             f"`name` must be letters, digits, _ and -. Received: name={name!r}"

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from keras_prompt.arguments import check_integers
 from keras_prompt.layers.prompt_embedding import (
-    check_prompt_length,
     check_token_embeddings_shape,
     output_spec,
 )
@@ -86,8 +86,8 @@ class PromptBank(keras.layers.Layer):
                     "A prompt's name must be text. "
                     f"Received: {name!r} in `prompt_lengths`"
                 )
-            check_prompt_length(length)
-        self.prompt_lengths = dict(prompt_lengths)
+            check_integers(prompt_length=(length, 1))
+        self.prompt_lengths = {n: int(p) for n, p in prompt_lengths.items()}
         self.prompt_initializer = (
             keras.initializers.RandomUniform(-0.5, 0.5)
             if prompt_initializer is None

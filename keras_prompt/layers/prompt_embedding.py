@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_prompt.arguments import check_integers
 from keras_prompt.types import Tensor
 
 
@@ -45,8 +46,8 @@ class PromptEmbedding(keras.layers.Layer):
     ) -> None:
         # The output has the input's type, whatever this layer's own.
         super().__init__(autocast=False, **kwargs)
-        check_prompt_length(prompt_length)
-        self.prompt_length = prompt_length
+        check_integers(prompt_length=(prompt_length, 1))
+        self.prompt_length = int(prompt_length)
         self.prompt_initializer = (
             keras.initializers.RandomUniform(-0.5, 0.5)
             if prompt_initializer is None
@@ -136,23 +137,6 @@ def output_spec(
         keras.KerasTensor(embedded, token_embeddings.dtype),
         keras.KerasTensor(visible, "bool"),
     )
-
-
-def check_prompt_length(prompt_length: Any) -> None:
-    """Refuses what is no number of vectors.
-
-    Raises:
-        ValueError: `prompt_length` is not a positive integer.
-    """
-    if (
-        not isinstance(prompt_length, int)
-        or isinstance(prompt_length, bool)
-        or prompt_length < 1
-    ):
-        raise ValueError(
-            "`prompt_length` must be a positive integer. "
-            f"Received: prompt_length={prompt_length!r}"
-        )
 
 
 def check_token_embeddings_shape(shape: tuple[int | None, ...]) -> None:

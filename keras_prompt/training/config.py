@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from keras_prompt import initial_prompts
+from keras_prompt.arguments import check_integers
 from keras_prompt.atomic_files import write_file
 from keras_prompt.registry import lookup
 from keras_prompt.training.evaluation import ANSWERS
@@ -34,6 +35,7 @@ _POSITIVE = (
     "prompt_length",
     "steps",
     "evaluate_every",
+    "checkpoint_every",
     "batch_size",
     "input_length",
     "target_length",
@@ -107,20 +109,19 @@ class TuneConfig:
     data_dir: str | None = None
 
     def __post_init__(self) -> None:
-        for field in (*_POSITIVE, "checkpoint_every"):
-            value = getattr(self, field)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(
-                    f"`{field}` must be a positive integer. "
-                    f"Received: {field}={value!r}"
-                )
+        check_integers(
+            **{field: (getattr(self, field), 1) for field in _POSITIVE},
+            decay_steps=(self.decay_steps, 0),
+            seed=(self.seed, 0),
+        )
+        if self.evaluation_limit is not None:
+            check_integers(evaluation_limit=(self.evaluation_limit, 1))
         lookup("method", self.method, _LEARNING_RATES)
         if not isinstance(self.task, str):
             object.__setattr__(self, "task", tuple(self.task))
         if self.learning_rate is None:
             rate = _LEARNING_RATES[self.method]
             object.__setattr__(self, "learning_rate", rate)
-        limit = self.evaluation_limit
         is_several = not isinstance(self.task, str)
         rules = {
             "task": (
@@ -141,8 +142,8 @@ class TuneConfig:
                 "must be at least 0 and below 1",
             ),
             "decay_steps": (
-                0 <= self.decay_steps <= self.steps,
-                f"must be at least 0 and at most steps={self.steps}",
+                self.decay_steps <= self.steps,
+                f"must be at most steps={self.steps}",
             ),
             "step_offset": (
                 self.step_offset <= 0,
@@ -153,12 +154,8 @@ class TuneConfig:
                 f"must be one of {ANSWERS}",
             ),
             "seed": (
-                0 <= self.seed <= MAX_SEED,
-                f"must be from 0 to {MAX_SEED}",
-            ),
-            "evaluation_limit": (
-                limit is None or limit > 0,
-                "must be positive or none",
+                self.seed <= MAX_SEED,
+                f"must be at most {MAX_SEED}",
             ),
             "steps": (
                 self.steps % min(self.evaluate_every, self.steps) == 0,

@@ -55,8 +55,11 @@ def refuse_fewer_steps(folder: str | Path, done: int, steps: int) -> None:
 
 
 def as_stored(config: "DataclassInstance") -> dict[str, Any]:
-    """Settings as they come back from a file, tuples as lists."""
-    return json.loads(json.dumps(dataclasses.asdict(config)))
+    """Settings as they come back from a file.
+
+    Tuples are lists then, and NumPy's integers Python's.
+    """
+    return json.loads(json.dumps(dataclasses.asdict(config), default=int))
 
 
 def with_defaults(

@@ -294,10 +294,27 @@ def test_wrong_settings_are_refused_before_a_folder_is_made(
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("field", ["steps", "prompt_length", "batch_size"])
-def test_sizes_must_be_positive(config, field):
-    with pytest.raises(ValueError, match=f"`{field}` must be a positive"):
-        dataclasses.replace(config, **{field: 0})
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("steps", 0),
+        ("prompt_length", True),
+        ("batch_size", 2.0),
+        ("evaluation_limit", 0),
+        ("decay_steps", 1.5),
+        ("seed", -1),
+    ],
+)
+def test_what_is_counted_must_be_an_integer_in_range(config, field, value):
+    with pytest.raises(ValueError, match=f"`{field}` must be an? .*integer"):
+        dataclasses.replace(config, **{field: value})
+
+
+def test_numpys_integers_are_stored_as_pythons(config):
+    given = dataclasses.replace(config, steps=np.int64(6), seed=np.int32(1))
+    stored = TuneConfig.of_run(given.claim_output())
+    assert (stored.steps, stored.seed) == (6, 1)
+    stored.check_output()  # is the same run's
 
 
 def test_a_truncated_checkpoint_is_refused(config, tmp_path):

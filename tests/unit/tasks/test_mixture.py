@@ -99,7 +99,7 @@ def test_static_shapes_are_static(tasks, tiny_tokenizer):
     [
         ({"dog": 2, "cast": 1}, "one for each task"),
         ({"dog": 2, "cast": 1, "mon": 1}, "one for each task"),
-        (0, "at least 1"),
+        (0, "a positive integer"),
     ],
 )
 def test_sizes_must_be_those_of_the_tasks(

@@ -138,7 +138,7 @@ def test_a_split_without_labels_is_refused(extra):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"batch_size": 0}, "`batch_size` must be an integer of at least 1"),
+        ({"batch_size": 0}, "`batch_size` must be a positive integer"),
         ({"input_length": 1}, "`input_length` must be an integer of at least"),
         ({"target_length": 1}, "`target_length` must be an integer of at lea"),
         ({"seed": -1}, "`seed` must be an integer of at least 0"),
