@@ -207,6 +207,7 @@ def main(vocabulary, folder, count):
         output["said"] = refusals(vocabulary, strategy)
         dropped = fit(vocabulary, strategy, MESHES[2][0], dropout_rate=0.2)
         output["dropped"] = dropped["losses"].tolist()
+        output["kept"] = expected["losses"].tolist()
         one_device = tf.distribute.get_strategy()
         whole = fit(vocabulary, one_device, dtype="int8")
         del whole["partial"]

@@ -76,9 +76,9 @@ def test_configs_of_another_model_are_refused(folder, changes, message):
         hugging_face.read(folder)
 
 
-def test_a_weight_without_a_rule_is_refused(folder):
+def test_weights_of_more_layers_than_the_config_has_are_refused(folder):
     edit_config(folder, num_decoder_layers=1, num_layers=1)
-    with pytest.raises(ValueError, match=r"a weight of no T5|no weight"):
+    with pytest.raises(ValueError, match="a weight of no T5"):
         hugging_face.read(folder)
 
 

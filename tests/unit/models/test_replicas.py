@@ -103,6 +103,10 @@ def test_what_cannot_be_made_right_on_replicas_is_refused(
 def test_a_model_split_over_replicas_trains_with_dropout(results):
     losses = results[2]["dropped"]
     assert losses[-1] < losses[0]
+    assert all(
+        abs(loss - without) > 1e-3
+        for loss, without in zip(losses, results[2]["kept"], strict=True)
+    )
 
 
 def test_an_int8_model_split_over_replicas_trains_as_on_one_device(results):

@@ -56,12 +56,13 @@ def test_a_checkpoint_is_read_bit_equal(case, flat, write, place):
         np.testing.assert_array_equal(checkpoint.weights(name), value)
 
 
-def test_bfloat16_becomes_float32(case, flat, write, place):
+def test_bfloat16_stays_bfloat16(case, flat, write, place):
     halved = {k: v.astype(ml_dtypes.bfloat16) for k, v in flat.items()}
     write(place, halved)
     weights = t5x.read(place).weights
     for name, value in case.weights().items():
-        expected = value.astype(ml_dtypes.bfloat16).astype(np.float32)
+        assert weights(name).dtype == ml_dtypes.bfloat16
+        expected = value.astype(ml_dtypes.bfloat16)
         np.testing.assert_array_equal(weights(name), expected)
 
 

@@ -404,11 +404,3 @@ def test_squad_is_read_under_either_name(tmp_path, name):
     task = tasks.get("squad", tmp_path / "data")
     (row,) = task.examples("validation")
     assert (row["targets"], row["answers"]) == ("Bo", ["Bo"])
-
-
-def test_the_stable_tensorflow_datasets_is_imported():
-    # t5 requires tfds-nightly, which lies in the same folder.
-    import tensorflow_datasets as tfds
-
-    version = tuple(int(part) for part in tfds.__version__.split(".")[:3])
-    assert version >= (4, 9, 10)

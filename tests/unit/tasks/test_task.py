@@ -180,10 +180,6 @@ def test_a_metric_that_another_figure_would_replace_is_refused(name):
         task.evaluate([row["targets"] for row in _ROWS], _ROWS)
 
 
-def test_the_score_is_the_mean_of_the_metrics():
-    assert _task().score({"f1": 80.0, "accuracy": 70.0}) == 75.0
-
-
 def test_the_majority_is_the_most_frequent_target():
     found = _task().majority(_ROWS)
     assert found == {"accuracy": pytest.approx(200 / 3)}
@@ -281,13 +277,3 @@ def test_names_need_no_tensorflow():
         "print({'tensorflow', 't5', 'seqio'} & set(sys.modules))"
     )
     assert _python(code).stdout == "set()\n"
-
-
-def test_the_folder_is_not_importable_as_tasks():
-    import importlib.util
-
-    path = Path(tasks.__file__).resolve()
-    spec = importlib.util.spec_from_file_location("tasks", path)
-    module = importlib.util.module_from_spec(spec)
-    with pytest.raises(ImportError, match=r"Import keras_prompt.tasks"):
-        spec.loader.exec_module(module)
