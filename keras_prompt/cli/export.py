@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
 EXAMPLE = "keras-prompt export runs/rte prompts/rte"
 
-_FORMATS = ("saved_model", "npy", "peft")
-
 
 class _Source(NamedTuple):
     """A prompt, float32 (P, D), and what is known of it."""
@@ -34,9 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("destination", help="folder to make, or file that ends in .npy")
     add(
         "--format",
-        choices=_FORMATS,
-        help="saved_model (default), npy (default for a name in .npy), or "
-        "peft, an adapter's folder",
+        help="such as peft, an adapter's folder (saved_model; npy for a name "
+        "in .npy)",
     )
     add(
         "--last",
@@ -76,11 +73,11 @@ def run(options: argparse.Namespace) -> None:
     from keras_prompt.cli.quiet import import_tensorflow
 
     import_tensorflow()
-    from keras_prompt import prompt_files
-    from keras_prompt.prompt_formats import formats, npy, peft
+    from keras_prompt.prompt_formats import formats
 
-    homes = {"saved_model": prompt_files, "npy": npy, "peft": peft}
-    homes[kind].check_place(Path(options.destination))
+    writer = lookup("format to write", kind, formats.WRITERS)
+    destination = Path(options.destination)
+    writer.check_place(destination)
     if is_run:
         found = _of_run(options)
     else:
@@ -91,15 +88,11 @@ def run(options: argparse.Namespace) -> None:
                 "--preset and --task are for a prompt without a card; "
                 f"{source} was tuned on {card.base} for {card.task}."
             )
-    if kind == "npy":
-        size = npy.write(options.destination, found.prompt)
-    elif kind == "peft":
-        size = peft.write(options.destination, found.prompt)
-    else:
-        card = found.card or _new_card(found.prompt, options)
-        size = prompt_files.write_prompt(
-            options.destination, found.prompt, card
-        )
+    size = writer.write(
+        destination,
+        found.prompt,
+        lambda: found.card or _new_card(found.prompt, options),
+    )
     print(f"{options.destination} · {size:,} bytes")
 
 

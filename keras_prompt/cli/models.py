@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     convert.add_argument("source", help="a preset's name, or a path")
     convert.add_argument("destination", help="a folder, absent or empty")
     convert.add_argument(
-        "--format", required=True, choices=["hugging_face", "mesh_tensorflow"]
+        "--format", required=True, help="such as hugging_face, mesh_tensorflow"
     )
     convert.add_argument(
         "--dtype",

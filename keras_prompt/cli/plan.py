@@ -14,11 +14,11 @@ from keras_prompt.registry import lookup
 if TYPE_CHECKING:
     from keras_prompt.models.plan import Batch, Plan
     from keras_prompt.models.t5.config import T5Config
+    from keras_prompt.models.t5.presets import Preset
 
 EXAMPLE = "keras-prompt plan --model xxl --devices 8 --memory 16GB"
 _UNITS = {"MB": 10**6, "GB": 10**9, "MiB": 2**20, "GiB": 2**30}
 _DTYPES = ("float32", "bfloat16", "mixed_bfloat16", "int8")
-_SIZES = ("small", "base", "large", "xl", "xxl")
 # Devices that a program sees, and the memory of one. A v2 or v3 chip is two
 # devices; sizes: cloud.google.com/tpu/docs, "System architecture".
 _SLICES = {
@@ -52,7 +52,7 @@ def memory_size(text: str) -> int:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """A model, the devices, and the batch."""
     add = parser.add_argument
-    add("--model", help=f"{', '.join(_SIZES)}, or a preset's name")
+    add("--model", help=f"{', '.join(_sizes())}, or a preset's name")
     add("--devices", type=positive_integer, help="how many (1)")
     add("--memory", type=memory_size, help="of one device, 16GB for one")
     add(
@@ -171,11 +171,21 @@ def _advice(
     return "no batch of these lengths fits: use more devices, or larger ones"
 
 
+def _sizes() -> "dict[str, Preset]":
+    """The released models by size alone; adapted, they are as large."""
+    from keras_prompt.models.t5.presets import PRESETS
+
+    return {
+        name.removeprefix("t5_1_1_"): preset
+        for name, preset in PRESETS.items()
+        if not preset.ships and not preset.is_adapted
+    }
+
+
 def _config(name: str) -> "T5Config":
     from keras_prompt.models.t5.presets import PRESETS
 
-    sizes = {size: PRESETS[f"t5_1_1_{size}"] for size in _SIZES}
-    return lookup("model", name, sizes | dict(PRESETS)).config
+    return lookup("model", name, _sizes() | dict(PRESETS)).config
 
 
 def _print_table(options: argparse.Namespace, batch: "Batch") -> None:
@@ -183,7 +193,7 @@ def _print_table(options: argparse.Namespace, batch: "Batch") -> None:
         "| model | machine | mesh | weights | activations | state | fits |\n"
         "|---|---|---|---|---|---|---|"
     )
-    for size in _SIZES:
+    for size in _sizes():
         for machine, (devices, memory) in _SLICES.items():
             machine_options = argparse.Namespace(
                 devices=devices,

@@ -21,6 +21,19 @@ from keras_prompt.types import FloatArray
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle")
 
 
+class Writer(NamedTuple):
+    """How a prompt gets to a place.
+
+    Attributes:
+        check_place: refuses a place where it may not be written.
+        write: the prompt, float32 (P, D), and its card, which is made only
+            where the format has one; returns bytes.
+    """
+
+    check_place: Callable[[Path], None]
+    write: Callable[[Path, FloatArray, Callable[[], PromptCard]], int]
+
+
 class Format(NamedTuple):
     """One row of the table.
 
@@ -28,11 +41,13 @@ class Format(NamedTuple):
         description: for a person.
         recognizes: whether a path looks like it, from names and first bytes.
         read: the array, and the card where the format has one.
+        writer: of the same format; none of one that is only read.
     """
 
     description: str
     recognizes: Callable[[Path], bool]
     read: Callable[[Path], tuple[FloatArray, PromptCard | None]]
+    writer: Writer | None = None
 
 
 class FoundPrompt(NamedTuple):
@@ -58,16 +73,30 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
                 or (path / "saved_model.pb").is_file()
             ),
             prompt_files.read_prompt,
+            Writer(
+                prompt_files.check_place,
+                lambda path, prompt, card: prompt_files.write_prompt(
+                    path, prompt, card()
+                ),
+            ),
         ),
         "npy": Format(
             "a .npy file of the paper's code",
             npy.recognizes,
             lambda path: (npy.read(path), None),
+            Writer(
+                npy.check_place,
+                lambda path, prompt, _: npy.write(path, prompt),
+            ),
         ),
         "peft": Format(
             "a PEFT adapter's folder",
             peft.recognizes,
             lambda path: (peft.read(path), None),
+            Writer(
+                peft.check_place,
+                lambda path, prompt, _: peft.write(path, prompt),
+            ),
         ),
         "t5x": Format(
             "a T5X checkpoint",
@@ -75,6 +104,9 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             lambda path: (t5x.read_prompt(path), None),
         ),
     }
+)
+WRITERS: Mapping[str, Writer] = MappingProxyType(
+    {name: row.writer for name, row in FORMATS.items() if row.writer}
 )
 
 

@@ -78,6 +78,8 @@ def test_an_exported_prompt_goes_to_every_format_and_back(
         (["theirs.npy", "out"], "name it with --preset"),
         (["theirs.npy", "out", "--last"], "--last is for a run"),
         (["theirs.npy", "out", "--format", "npy"], "ends in .npy"),
+        (["theirs.npy", "out", "--format", "pef"], "Did you mean 'peft'?"),
+        (["theirs.npy", "out", "--format", "t5x"], "Unknown format to write"),
         (["theirs.npy", "tiny"], "exists and holds no prompt"),
         (["theirs.npy", "tiny", "--format", "peft"], "holds no adapter"),
         (["mine", "out", "--preset", "tiny"], "without a card"),

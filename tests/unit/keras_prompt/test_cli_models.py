@@ -126,6 +126,10 @@ def test_convert_writes_the_other_format(capsys, tmp_path, folder, weights):
         (["inspect", "t5_1_1_smal"], "Did you mean 't5_1_1_small'"),
         (["inspect", "flan_base_multi"], "kagglehub.model_download"),
         (
+            ["convert", "t5_1_1_nano_lm", "x", "--format", "hugging"],
+            "Did you mean 'hugging_face'?",
+        ),
+        (
             ["convert", "t5_1_1_xl", "x", "--format", "hugging_face"],
             "Preset 't5_1_1_xl' is not here",
         ),
