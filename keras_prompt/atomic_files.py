@@ -49,7 +49,7 @@ def write_file(path: Path, content: bytes | str) -> None:
 
 
 def check_replaceable(folder: Path, what: str, mark: str, names: str) -> None:
-    """Whether nothing but a former `what` would be lost with a folder.
+    """Refuses a folder with which more than a former `what` would be lost.
 
     Args:
         folder: may be absent or empty.

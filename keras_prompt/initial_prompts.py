@@ -8,19 +8,15 @@ Letters: V vocabulary, P prompt length, D d_model.
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 
 from keras_prompt.arguments import check_integers
+from keras_prompt.layers.prompt_embedding import InitialPrompt
 from keras_prompt.tokenizer import Tokenizer
 from keras_prompt.types import FloatArray
-
-InitialPrompt: TypeAlias = Callable[
-    [FloatArray, Tokenizer, int, np.random.Generator], FloatArray
-]
 
 # Section 3.2: "the 5,000 most common tokens"; T5's vocabulary is sorted so.
 _POPULATION = 5000

@@ -214,7 +214,7 @@ def folder_bytes(folder: str | Path) -> int:
 
 
 def check_place(folder: Path) -> None:
-    """Whether a prompt may be written there.
+    """Refuses a place where a prompt may not be written.
 
     Raises:
         ValueError: the folder holds something else.

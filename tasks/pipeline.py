@@ -12,7 +12,12 @@ from keras_prompt.arguments import check_integers
 from keras_prompt.tasks.batch_order import BatchOrder, Position
 from keras_prompt.tasks.label_words import check_labels
 from keras_prompt.tasks.task import SENTINEL, Task, is_train
-from keras_prompt.tasks.token_rows import TokenRows, checked, encode, trimmed
+from keras_prompt.tasks.token_rows import (
+    TokenRows,
+    encode,
+    inputs_with_eos,
+    targets_with_eos,
+)
 from keras_prompt.tokenizer import Tokenizer
 
 
@@ -137,8 +142,8 @@ def token_rows(
         first = tf.fill([len(examples), 1], tokenizer.encode(SENTINEL)[0])
         targets = tf.concat([first, targets], axis=1)
     return TokenRows(
-        inputs=trimmed(inputs, input_length, eos_id, where),
-        targets=checked(targets, target_length, eos_id, where),
+        inputs=inputs_with_eos(inputs, input_length, eos_id, where),
+        targets=targets_with_eos(targets, target_length, eos_id, where),
         input_length=input_length if static_shapes else None,
         target_length=target_length if static_shapes else None,
     )

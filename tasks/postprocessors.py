@@ -44,10 +44,10 @@ def record(text: str, *, example: Example, is_target: bool) -> dict[str, Any]:
 
 
 def wsc(text: str, *, example: Example, is_target: bool) -> int:
-    """Whether the text names the referent; a target gives the label 0 or 1.
+    """1 if the text names the referent, 0 if not, -1 for no answer.
 
-    An empty answer is -1, so that it never agrees with a label; "Bob" does
-    not name "Bob's hat", while "fuzzy bunny" names "the bunny".
+    A target gives its label, with which no answer, -1, never agrees. "Bob"
+    does not name "Bob's hat", while "fuzzy bunny" names "the bunny".
     """
     from t5.data import postprocessors
 

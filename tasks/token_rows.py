@@ -42,7 +42,7 @@ def encode(texts: Sequence[str], tokenizer: Tokenizer) -> tf.RaggedTensor:
         return tf.concat(list(pool.map(encode_part, parts)), axis=0)
 
 
-def trimmed(
+def inputs_with_eos(
     inputs: tf.RaggedTensor, input_length: int, eos_id: int, where: str
 ) -> tf.RaggedTensor:
     """Inputs cut to `input_length` - 1 tokens, then EOS; tells how many.
@@ -63,7 +63,7 @@ def trimmed(
     return _with_eos(inputs[:, : input_length - 1], eos_id)
 
 
-def checked(
+def targets_with_eos(
     targets: tf.RaggedTensor, target_length: int, eos_id: int, where: str
 ) -> tf.RaggedTensor:
     """Targets with EOS; a cut target would teach a wrong answer.

@@ -52,7 +52,7 @@ def split_checkpoint(folder: Path, weights: Sequence[tf.Variable]) -> None:
 
 
 def check_parts(base: Path) -> None:
-    """Whether the numbers that releases link to are whole.
+    """Refuses a base whose numbers, which releases link to, are not whole.
 
     Raises:
         ValueError: they are not.

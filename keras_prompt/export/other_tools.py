@@ -7,7 +7,7 @@ without a card fits, and whose fingerprint it gets when it is exported.
 from pathlib import Path
 
 from keras_prompt.export.prompt import (
-    checked,
+    check_width,
     load_prompt,
     refuse_other_shape,
 )
@@ -87,5 +87,7 @@ def export_peft(
 
 def _prompt(model: PromptTunedT5, prompt: FloatArray | None) -> FloatArray:
     if prompt is None:
-        return formats.checked(model.prompt.embeddings.numpy(), "The model")
-    return formats.checked(checked(model, prompt), "`prompt`")
+        prompt = model.prompt.embeddings.numpy()
+        return formats.finite_float32(prompt, "The model")
+    check_width(model, prompt)
+    return formats.finite_float32(prompt, "`prompt`")

@@ -58,15 +58,17 @@ def export_prompt(
         OSError: the place cannot be written; nothing is left behind.
     """
     name = model.prompt_name(task)
-    weight = model.prompt_weights[name]
-    value = weight.numpy() if prompt is None else checked(model, prompt)
+    if prompt is None:
+        prompt = model.prompt_weights[name].numpy()
+    else:
+        check_width(model, prompt)
     best = model.best_prompts.get(name)
-    if best is not None and np.array_equal(best.prompt, value):
+    if best is not None and np.array_equal(best.prompt, prompt):
         steps = best.step if steps is None else steps
         score = best.score if score is None else score
     card = make_card(
         model,
-        value,
+        prompt,
         task=task,
         label_words=label_words,
         steps=steps,
@@ -74,11 +76,11 @@ def export_prompt(
         score=score,
         metrics=metrics,
     )
-    return write_prompt(path, value, card)
+    return write_prompt(path, prompt, card)
 
 
-def checked(model: PromptedT5, prompt: FloatArray) -> FloatArray:
-    """A prompt that is not the model's own, if the model could have it.
+def check_width(model: PromptedT5, prompt: FloatArray) -> None:
+    """Refuses a prompt that the model could not have.
 
     Raises:
         ValueError: it is not (P, D) with the model's D.
@@ -89,7 +91,6 @@ def checked(model: PromptedT5, prompt: FloatArray) -> FloatArray:
             f"`prompt` must have shape (prompt_length, {width}), the width of "
             f"{model.backbone.preset}. Received: shape {prompt.shape}"
         )
-    return prompt
 
 
 def make_card(

@@ -1,15 +1,24 @@
 """The one trainable weight of prompt tuning: P vectors before the input.
 
-Letters: B batch, S input tokens, P prompt length, D d_model.
+Letters: B batch, S input tokens, P prompt length, D d_model, V vocabulary.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_prompt.arguments import check_integers
-from keras_prompt.types import Tensor
+from keras_prompt.tokenizer import Tokenizer
+from keras_prompt.types import FloatArray, Tensor
+
+# Given the embedding table, (V, D), the tokenizer, P and a generator: the
+# prompt before training, (P, D). `keras_prompt.initial_prompts` makes some.
+InitialPrompt: TypeAlias = Callable[
+    [FloatArray, Tokenizer, int, np.random.Generator], FloatArray
+]
 
 
 @keras.saving.register_keras_serializable(package="keras_prompt")

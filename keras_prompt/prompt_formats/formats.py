@@ -129,10 +129,10 @@ def read(path: str | Path) -> FoundPrompt:
         )
     name = _recognized(path)
     prompt, card = FORMATS[name].read(path)
-    return FoundPrompt(checked(prompt, path), name, card)
+    return FoundPrompt(finite_float32(prompt, path), name, card)
 
 
-def checked(prompt: FloatArray, place: str | Path) -> FloatArray:
+def finite_float32(prompt: FloatArray, place: str | Path) -> FloatArray:
     """The array as float32.
 
     Args:

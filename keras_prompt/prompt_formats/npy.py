@@ -66,7 +66,7 @@ def write(path: str | Path, prompt: FloatArray) -> int:
 
 
 def check_place(path: Path) -> None:
-    """Whether a prompt may be written there.
+    """Refuses a place where a prompt may not be written.
 
     Raises:
         ValueError: the path has another suffix, or something else is there.

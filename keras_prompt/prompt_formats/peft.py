@@ -111,7 +111,7 @@ def write(folder: str | Path, prompt: FloatArray) -> int:
 
 
 def check_place(folder: Path) -> None:
-    """Whether an adapter may be written there.
+    """Refuses a place where an adapter may not be written.
 
     Raises:
         ValueError: the folder holds something else.

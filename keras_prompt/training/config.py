@@ -10,6 +10,7 @@ from typing import Any
 from keras_prompt import initial_prompts
 from keras_prompt.arguments import check_integers
 from keras_prompt.atomic_files import write_file
+from keras_prompt.layers.prompt_embedding import InitialPrompt
 from keras_prompt.registry import lookup
 from keras_prompt.training.evaluation import ANSWERS
 from keras_prompt.training.run_settings import (
@@ -22,14 +23,14 @@ from keras_prompt.training.run_settings import (
     with_defaults,
 )
 
-INITIAL_PROMPTS: Mapping[
-    str, Callable[[Sequence[str]], initial_prompts.InitialPrompt]
-] = MappingProxyType(
-    {
-        "class_labels": initial_prompts.class_labels,
-        "sampled_vocab": lambda labels: initial_prompts.sampled_vocab(),
-        "random_uniform": lambda labels: initial_prompts.random_uniform(),
-    }
+INITIAL_PROMPTS: Mapping[str, Callable[[Sequence[str]], InitialPrompt]] = (
+    MappingProxyType(
+        {
+            "class_labels": initial_prompts.class_labels,
+            "sampled_vocab": lambda labels: initial_prompts.sampled_vocab(),
+            "random_uniform": lambda labels: initial_prompts.random_uniform(),
+        }
+    )
 )
 _POSITIVE = (
     "prompt_length",
@@ -175,9 +176,7 @@ class TuneConfig:
         """`learning_rate`, given or the method's own."""
         return float(self.learning_rate or 0)
 
-    def make_initial_prompt(
-        self, labels: Sequence[str]
-    ) -> initial_prompts.InitialPrompt:
+    def make_initial_prompt(self, labels: Sequence[str]) -> InitialPrompt:
         """The closure that `initial_prompt` names.
 
         Raises:
