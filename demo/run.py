@@ -133,15 +133,17 @@ def _predict(task: "Task", prompt: str) -> None:
 
 
 def _draw(output: Path) -> None:
-    """The training curve, from history.csv."""
+    """The training curve, from the run's history."""
     import csv
 
     import matplotlib as mpl
 
+    from keras_prompt.training.run_folder import HISTORY
+
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    with (output / "history.csv").open(newline="") as file:
+    with (output / HISTORY).open(newline="") as file:
         rows = list(csv.DictReader(file))
     steps = [int(row["step"]) for row in rows]
     figure, left = plt.subplots(figsize=(7, 4))

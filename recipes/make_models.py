@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recipe_runs import read_recipe, runs
+from recipe_runs import VOCABULARY, read_recipe, runs
 
 from keras_prompt.cli.quiet import import_tensorflow
 from keras_prompt.registry import lookup
@@ -59,7 +59,7 @@ def make(
         recipe: what small_models.toml says.
         size: one of its sizes.
         texts: sources, as `keras-prompt pretrain` takes them.
-        output: gets spiece.model, which all sizes share, and the models.
+        output: gets the vocabulary, which all sizes share, and the models.
         name: of the size.
 
     Raises:
@@ -79,7 +79,7 @@ def _vocabulary(output: Path, texts: Sequence[str], pieces: int) -> "Tokenizer":
     from keras_prompt.tasks.vocabulary import train_vocabulary
     from keras_prompt.tokenizer import Tokenizer
 
-    path = output / "spiece.model"
+    path = output / VOCABULARY
     if not path.is_file():
         sources = [document_source(text) for text in texts]
         write_file(path, train_vocabulary(sources, pieces))
@@ -97,12 +97,13 @@ def _make_kept(folder: Path, config: "PretrainConfig", settings: str) -> None:
     """Trains, and copies the model to where later steps do not change it."""
     from keras_prompt.atomic_files import new_folder
     from keras_prompt.training.pretraining.run import pretrain
+    from keras_prompt.training.run_folder import MODEL
 
     if folder.is_dir():
         _check_kept(folder, settings)
         return
     pretrain(config)
-    model = Path(config.output) / "model"
+    model = Path(config.output) / MODEL
     with new_folder(folder) as partial:
         shutil.copytree(model, partial, dirs_exist_ok=True)
         (partial / _SETTINGS).write_text(settings)

@@ -10,6 +10,7 @@ from keras_prompt.arguments import check_integers
 from keras_prompt.registry import lookup
 from keras_prompt.training.pretraining.config import PretrainConfig
 
+VOCABULARY = "spiece.model"  # of all sizes, beside the models
 _SECTIONS = ("vocabulary", "pretrain", "adapt", "sizes")
 # What the recipe's own keys, and the command, say.
 _GIVEN = {
@@ -60,7 +61,7 @@ def runs(
         recipe: what `read_recipe` gave.
         size: one of its sizes.
         texts: sources, as `keras-prompt pretrain` takes them.
-        output: has the vocabulary, `spiece.model`, and gets the models.
+        output: has the vocabulary, and gets the models.
         name: of the size.
 
     Raises:
@@ -84,7 +85,7 @@ def runs(
         folder / "0": PretrainConfig(
             texts=tuple(texts),
             output=str(folder / "pretrain"),
-            vocabulary=str(output / "spiece.model"),
+            vocabulary=str(output / VOCABULARY),
             steps=pretrain_steps,
             **shape,
             **pretrain,

@@ -7,7 +7,7 @@ from typing import Any
 
 from paper_grid import Cell
 
-RESULT = "result.json"
+from keras_prompt.training.run_folder import RESULT
 
 
 @dataclasses.dataclass(frozen=True)

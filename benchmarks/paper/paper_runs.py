@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from paper_grid import Cell, Grid
-from paper_place import RESULT, Place
+from paper_place import Place
 from paper_settings import EVALUATION, settings_of, write_zero_shot_settings
 
 from keras_prompt import tasks
 from keras_prompt.atomic_files import write_file
+from keras_prompt.training.run_folder import RESULT
 
 
 def prepare_tasks(grid: Grid, names: list[str], place: Place) -> None:

@@ -11,10 +11,10 @@ from paper_models import fingerprint_of, model_of
 from paper_place import Place, result_of
 
 from keras_prompt.atomic_files import write_file
+from keras_prompt.training.run_settings import TUNING, with_defaults
 
 # Of `evaluate_examples`, for zero-shot.
 EVALUATION = ("answer_by", "batch_size", "input_length", "target_length")
-_CONFIG = "config.json"
 _MODEL = "the model's fingerprint"
 # Where things lie, the model among them, whose weights are compared, and how
 # often a run is saved, changes nothing it comes to.
@@ -60,7 +60,7 @@ def write_zero_shot_settings(
 ) -> None:
     """Leaves them beside the result, as `tune` leaves its own."""
     text = json.dumps({**settings, _MODEL: fingerprint}, indent=2) + "\n"
-    write_file(folder / _CONFIG, text)
+    write_file(folder / TUNING, text)
 
 
 def refuse_stale(grid: Grid, cells: Sequence[Cell], place: Place) -> None:
@@ -118,9 +118,8 @@ def _read(folder: Path) -> dict[str, Any]:
     from keras_prompt.models.checkpoints.checkpoint import read_json
     from keras_prompt.training.checkpoint import base_of
     from keras_prompt.training.config import TuneConfig
-    from keras_prompt.training.run_settings import with_defaults
 
-    path = folder / _CONFIG
+    path = folder / TUNING
     if not path.is_file():
         return {}
     found, base = read_json(path), base_of(folder)

@@ -10,6 +10,7 @@ from keras_prompt.cli.arguments import (
     positive_integer,
     positive_number,
 )
+from keras_prompt.training.run_folder import MODEL
 
 EXAMPLE = (
     "keras-prompt pretrain corpus/*.txt.xz --train-vocabulary 8000 "
@@ -119,7 +120,7 @@ def run_pretraining(options: argparse.Namespace, **fixed: Any) -> None:
         print(json.dumps(result))
     else:
         print(
-            f"{options.output}/model · {result['steps']:,} steps · "
+            f"{options.output}/{MODEL} · {result['steps']:,} steps · "
             f"{result['tokens']:,} tokens · loss {result['loss']:.3f} · "
             f"held out {result['val_loss']:.3f}"
         )

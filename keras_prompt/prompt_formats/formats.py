@@ -166,9 +166,12 @@ def _recognized(path: Path) -> str:
             f"{path} has files of several formats ({', '.join(names)}). Move "
             "the prompt to a folder of its own."
         )
-    inside = path / "prompt"
-    if (inside / prompt_files.CARD).is_file():
-        raise ValueError(f"{path} is a run; its prompt is {inside}.")
+    inside = sorted(path.glob(f"*/{prompt_files.CARD}"))
+    if inside:
+        raise ValueError(
+            f"{path} holds no prompt itself, as a run's folder; name the "
+            f"prompt's own: {', '.join(str(card.parent) for card in inside)}."
+        )
     arrays = sorted(p.name for p in path.glob("*.npy"))
     if arrays:
         raise ValueError(

@@ -1,6 +1,5 @@
 """What tuning a prompt, a bank of prompts and a whole model have in common."""
 
-from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
@@ -12,6 +11,7 @@ from keras_prompt.training.checkpoint import PromptCheckpoint
 from keras_prompt.training.config import TuneConfig
 from keras_prompt.training.evaluator import Evaluator
 from keras_prompt.training.history import History, ProgressBar
+from keras_prompt.training.run_folder import HISTORY
 from keras_prompt.training.schedule import LinearEnd
 
 
@@ -70,7 +70,7 @@ def fit(
     """
     folder = config.claim_output()
     checkpoint = PromptCheckpoint(folder, config.checkpoint_every)
-    history = History(Path(folder) / "history.csv")
+    history = History(folder / HISTORY)
     bar = ProgressBar(config.steps)
     callbacks = [evaluator, history, checkpoint, *([bar] if verbose else [])]
     epochs, rest = divmod(config.steps, config.evaluate_every)

@@ -16,6 +16,7 @@ from keras_prompt.training.recipe import (
     evaluation_options,
     fit,
 )
+from keras_prompt.training.run_folder import MODEL, PROMPT
 from keras_prompt.training.tune_result import (
     TuneResult,
     check_destinations,
@@ -49,7 +50,7 @@ def tune(config: TuneConfig, *, verbose: bool = True) -> TuneResult:
             f"Received: task={config.task!r}"
         )
     folder = Path(config.output)
-    outcome = folder / config.method
+    outcome = folder / (PROMPT if config.method == "prompt" else MODEL)
     check_destinations(config, [outcome])
     task = tasks.get(config.task, data_dir=config.data_dir)
     model = _model(config, task)

@@ -20,6 +20,7 @@ from keras_prompt.training.recipe import (
     evaluation_options,
     fit,
 )
+from keras_prompt.training.run_folder import PROMPTS
 from keras_prompt.training.tune_result import (
     BankResult,
     check_destinations,
@@ -55,7 +56,7 @@ def tune_bank(config: TuneConfig, *, verbose: bool = True) -> BankResult:
             f"Received: task={config.task!r}"
         )
     check_names(config.task)
-    root = Path(config.output) / "prompts"
+    root = Path(config.output) / PROMPTS
     folders = _folders(config.task)
     check_destinations(config, [root / name for name in folders.values()])
     chosen = [tasks.get(name, data_dir=config.data_dir) for name in folders]

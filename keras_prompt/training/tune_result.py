@@ -16,6 +16,7 @@ from keras_prompt.prompt_files import check_place
 from keras_prompt.tasks.task import SUMMARIES, Example, Task
 from keras_prompt.training.checkpoint import steps_of
 from keras_prompt.training.config import TuneConfig
+from keras_prompt.training.run_folder import RESULT
 from keras_prompt.training.run_settings import refuse_fewer_steps
 
 
@@ -164,6 +165,6 @@ def finish_task(
 
 
 def write_result(folder: Path, result: TuneResult | BankResult) -> None:
-    """Leaves result.json in the run's folder."""
+    """Leaves what a run came to in the run's folder."""
     text = json.dumps(dataclasses.asdict(result), indent=2) + "\n"
-    write_file(folder / "result.json", text)
+    write_file(folder / RESULT, text)

@@ -260,7 +260,7 @@ def test_what_is_no_prompt_is_refused_with_a_hint(tmp_path, tiny_model):
     with pytest.raises(ValueError, match=r"name one file.*mrpc\.npy"):
         formats.read(tmp_path)
     export_prompt(tiny_model, tmp_path / "prompt")
-    with pytest.raises(ValueError, match="is a run; its prompt is"):
+    with pytest.raises(ValueError, match=r"name the prompt's own: .*/prompt\."):
         formats.read(tmp_path)
     write_adapter(tmp_path / "prompt", TABLE)
     with pytest.raises(

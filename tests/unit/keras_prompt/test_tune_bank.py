@@ -223,7 +223,7 @@ def test_the_command_prints_a_line_a_task_and_exports_each(
     export = ("export", config.output, tmp_path / "exported")
     code, _, err = run(capsys, *export)
     assert code == 1
-    assert "choose one with --task: set/films, set/dogs+big." in err
+    assert "choose one with `task`: set/films, set/dogs+big." in err
     code, _, err = run(capsys, *export, "--task", "set/dogs")
     assert code == 1
     assert "Did you mean 'set/dogs+big'" in err
