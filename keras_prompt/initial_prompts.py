@@ -4,7 +4,7 @@ Each function returns a closure `(embedding_table, tokenizer, prompt_length,
 rng) -> prompt`; `PromptTunedT5.initialize_prompt` calls it. A function of
 yours with the same arguments serves as well.
 
-Letters: V vocabulary, P prompt length, D d_model.
+Letters: P prompt length, D d_model.
 """
 
 import warnings

@@ -1,6 +1,6 @@
 """Batches that mix tasks, for a bank whose prompts learn together.
 
-Letters: N tasks, B batch, S input tokens, T target tokens.
+Letters: B batch.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,6 +1,6 @@
 """A task's rows to batches of token ids that a model takes.
 
-Letters: N rows, B batch, S input tokens, T target tokens.
+Letters: B batch, S input tokens, T target tokens.
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """Where a served base finds its rows' prompts: a folder, or variables.
 
-Letters: B rows, N prompts, P the longest prompt's length, D d_model.
+Letters: B rows, D d_model.
 """
 
 from pathlib import Path

@@ -3,8 +3,7 @@
 Every row has a status, "ok" or what is wrong with it; the answer of a row
 that is not ok is zeros. No row fails the others of its batch.
 
-Letters: B rows, S input tokens, P prompt length, D d_model, T output tokens,
-L targets of a row.
+Letters: B rows, T output or target tokens, L targets of a row.
 """
 
 from typing import NamedTuple

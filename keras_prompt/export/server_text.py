@@ -1,7 +1,4 @@
-"""Signatures that take and give text, beside those of token ids.
-
-Letters: B rows, P prompt length, D d_model, L targets of a row.
-"""
+"""Signatures that take and give text, beside those of token ids."""
 
 from typing import Any
 

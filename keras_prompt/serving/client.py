@@ -3,7 +3,7 @@
 With a tokenizer, requests are of token ids, which every base takes; without
 one they are of text, for bases that were exported with their own.
 
-Letters: B texts, S tokens, L labels, T target tokens.
+Letters: B texts, L labels.
 """
 
 import time

@@ -1,6 +1,6 @@
 """Small models and batches on which our stack and every oracle are run.
 
-Letters: B batch, S input tokens, T target tokens, P prompt length.
+Letters: S input tokens.
 """
 
 import dataclasses
