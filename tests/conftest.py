@@ -123,6 +123,14 @@ def preset(write_preset, tiny_model, tmp_path: Path) -> str:
 
 
 @pytest.fixture
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tasks that a test registers are forgotten after it."""
+    from keras_prompt import tasks
+
+    monkeypatch.setattr(tasks, "_registered", {})
+
+
+@pytest.fixture
 def keep_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
     """The quiet import would turn pytest's own streams away."""
     monkeypatch.setattr(

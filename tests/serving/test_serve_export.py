@@ -4,23 +4,18 @@ import os
 import subprocess
 import sys
 
+import command_line
 import pytest
 import tensorflow as tf
 from asked import TEXTS, call, request
 
-from keras_prompt.cli import main as cli
 from keras_prompt.export.server import export_server, read_server_card
 
 pytestmark = pytest.mark.usefixtures("keep_stderr")
 
 
 def run(capsys, *arguments):
-    try:
-        code = cli.main(["serve-export", *map(str, arguments)])
-    except SystemExit as wrong:
-        code = wrong.code
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
+    return command_line.run(capsys, "serve-export", *arguments)
 
 
 @pytest.mark.parametrize("option", [(), ("--text",)])
@@ -51,7 +46,8 @@ def test_the_base_of_releases_is_what_serve_assemble_takes(
     base, release = tmp_path / "base", tmp_path / "server/1"
     assert run(capsys, preset, "--output", base, "--releases")[0] == 0
     prompts = [str(served.root / name) for name in ("films", "dogs")]
-    assert cli.main(["serve-assemble", str(base), str(release), *prompts]) == 0
+    assemble = ("serve-assemble", base, release, *prompts)
+    assert command_line.run(capsys, *assemble)[0] == 0
     assert read_server_card(release).tasks == ("films", "dogs")
 
 

@@ -60,7 +60,7 @@ pytestmark = pytest.mark.usefixtures("keep_stderr")
 
 
 @pytest.fixture
-def arguments(tmp_path, tiny_model, write_preset, monkeypatch):
+def arguments(tmp_path, tiny_model, write_preset, registered):
     """Of two cells and one more seed, on a model of two layers."""
     rows = [
         {
@@ -70,8 +70,7 @@ def arguments(tmp_path, tiny_model, write_preset, monkeypatch):
         for i in range(12)
     ]
     source = RowsSource({"train": rows, "validation": rows[:6]})
-    films = Task("films", source, labels=("negative", "positive"))
-    monkeypatch.setattr(tasks, "_registered", {"films": films})
+    tasks.register(Task("films", source, labels=("negative", "positive")))
     write_preset(tiny_model, tmp_path / "models" / "tiny")
     (tmp_path / "grid.toml").write_text(GRID)
     return [

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from command_line import run
 
 from keras_prompt.cli import main as cli
 from keras_prompt.export.prompt import export_prompt
@@ -21,12 +22,6 @@ def prompt(tiny_model, tmp_path):
         tiny_model, folder, label_words=("positive", "negative"), task="x"
     )
     return str(folder)
-
-
-def run(capsys, *arguments):
-    code = cli.main(arguments)
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
 
 
 def test_every_verb_has_an_example(capsys):

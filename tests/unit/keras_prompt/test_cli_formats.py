@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
+from command_line import run
 
-from keras_prompt.cli import main as cli
 from keras_prompt.export.prompt import export_prompt
 from keras_prompt.prompt_files import read_prompt
 from keras_prompt.prompt_formats import formats
@@ -27,12 +27,6 @@ def exported(tiny_model, tmp_path):
     tiny_model.prompt.embeddings.assign(PROMPT)
     export_prompt(tiny_model, tmp_path / "mine", task="glue/sst2", steps=7)
     return str(tmp_path / "mine")
-
-
-def run(capsys, *arguments):
-    code = cli.main(arguments)
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
 
 
 def test_another_tools_prompt_is_given_a_card_and_used(

@@ -2,12 +2,12 @@
 
 import json
 
+import command_line
 import numpy as np
 import pytest
 from oracles.mesh_tensorflow_files import stored_weights, write_step
 from oracles.t5x_files import flat_weights, write_folder
 
-from keras_prompt.cli import main as cli
 from keras_prompt.models.checkpoints import formats, hugging_face
 
 pytestmark = pytest.mark.usefixtures("keep_stderr")
@@ -40,9 +40,7 @@ def folder(tiny_model, weights, tmp_path):
 
 
 def run(capsys, *arguments):
-    code = cli.main(["models", *map(str, arguments)])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
+    return command_line.run(capsys, "models", *arguments)
 
 
 def test_the_list_says_what_is_here_and_how_large(capsys, tmp_path):

@@ -10,9 +10,9 @@ import time
 
 import numpy as np
 import pytest
+from command_line import run
 
 from keras_prompt import tasks
-from keras_prompt.cli import main as cli
 from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
 from keras_prompt.models.t5.backbone import MeshT5Backbone
 from keras_prompt.prompt_files import read_prompt
@@ -27,8 +27,7 @@ ROWS = [
 
 
 @pytest.fixture
-def task(monkeypatch):
-    monkeypatch.setattr(tasks, "_registered", {})
+def task(registered):
     return tasks.register(
         tasks.Task(
             "films",
@@ -47,12 +46,6 @@ def tune(task, preset, tmp_path):
         *("--evaluate-every", "1", "--prompt-length", "2"),
         *("--batch-size", "2", "--target-length", "16"),
     ]
-
-
-def run(capsys, *arguments):
-    code = cli.main(arguments)
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
 
 
 def test_a_tuned_prompt_can_be_evaluated_exported_and_inspected(

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
+from command_line import run
 
 from keras_prompt import tasks
-from keras_prompt.cli import main as cli
 from keras_prompt.models.checkpoints import hugging_face
 from keras_prompt.models.plain_t5 import PlainT5
 from keras_prompt.tasks.sources import RowsSource
@@ -22,8 +22,7 @@ pytestmark = pytest.mark.usefixtures("keep_stderr")
 
 
 @pytest.fixture
-def task(monkeypatch):
-    monkeypatch.setattr(tasks, "_registered", {})
+def task(registered):
     rows = [
         {
             "inputs": f"the film is {'wonderful' if i % 3 else 'dull'} {i}",
@@ -131,12 +130,6 @@ def test_a_model_s_run_is_not_a_prompt_s(config):
     config.claim_output()
     with pytest.raises(ValueError, match="method='model'; this one has"):
         dataclasses.replace(config, method="prompt").claim_output()
-
-
-def run(capsys, *arguments):
-    code = cli.main([str(argument) for argument in arguments])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
 
 
 def test_from_the_command_line_to_an_evaluation(capsys, task, preset, tmp_path):

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import tensorflow as tf
+from command_line import run
 
 from keras_prompt import tasks
-from keras_prompt.cli import main as cli
 from keras_prompt.export.prompt import read_prompt
 from keras_prompt.export.request_prompts import read_row_prompts
 from keras_prompt.layers.prompt_bank import PromptBank
@@ -28,8 +28,7 @@ pytestmark = pytest.mark.usefixtures("keep_stderr")
 
 
 @pytest.fixture(autouse=True)
-def _tasks(monkeypatch):
-    monkeypatch.setattr(tasks, "_registered", {})
+def _tasks(registered):
     for name, subject, labels in zip(
         NAMES,
         ("the film is", "a dog"),
@@ -184,12 +183,6 @@ def test_an_interrupted_run_is_saved_and_ends_bit_equal(
         np.testing.assert_array_equal(after[name], value, name)
     with (Path(config.output) / "history.csv").open(newline="") as file:
         assert [row["step"] for row in csv.DictReader(file)] == ["3", "6"]
-
-
-def run(capsys, *arguments):
-    code = cli.main([str(argument) for argument in arguments])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
 
 
 def command(config, *extra):

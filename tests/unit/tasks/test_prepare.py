@@ -204,10 +204,9 @@ def test_an_empty_file_is_refused(tmp_path):
     ],
 )
 def test_a_task_without_official_files_is_refused(
-    tmp_path, monkeypatch, name, message
+    tmp_path, registered, name, message
 ):
-    films = tasks.Task("films", tasks.RowsSource({}), closed=False)
-    monkeypatch.setattr(tasks, "_registered", {"films": films})
+    tasks.register(tasks.Task("films", tasks.RowsSource({}), closed=False))
     with pytest.raises(ValueError, match=message):
         prepare(name, tmp_path)
 

@@ -17,10 +17,9 @@ _HEADER = "review,verdict\n"
 
 
 @pytest.fixture
-def programs(tmp_path, monkeypatch):
+def programs(tmp_path, monkeypatch, registered):
     """The page's programs, in a folder with the files they read."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(tasks, "_registered", {})
     (tmp_path / "films.csv").write_text(f"{_HEADER}fine,good\n")
     rows = "".join(f"fine {n},good\ndull {n},bad\n" for n in range(4))
     (tmp_path / "films_dev.csv").write_text(_HEADER + rows)

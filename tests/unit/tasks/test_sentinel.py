@@ -12,8 +12,7 @@ ROWS = [
 
 
 @pytest.fixture
-def task(monkeypatch):
-    monkeypatch.setattr(tasks, "_registered", {})
+def task(registered):
     return tasks.register(
         tasks.Task(
             "films",

@@ -26,12 +26,6 @@ def _task(rows=None, **arguments):
     return Task(**defaults | arguments)
 
 
-@pytest.fixture
-def registered(monkeypatch):
-    """Tasks that a test registers are forgotten after it."""
-    monkeypatch.setattr(tasks, "_registered", {})
-
-
 def test_examples_are_the_rows_in_order():
     assert _task().examples("train") == _ROWS
 
