@@ -26,7 +26,7 @@ install: .venv/dev-installed  ## makes .venv with all that work here needs
 demo: .venv/demo-installed  ## tunes a prompt on real reviews, in minutes
 	@$(BIN)/python demo/run.py
 
-test: .venv/dev-installed  ## every test that needs no oracle
+test: .venv/dev-installed  ## every test that needs neither torch nor transformers
 	@$(BIN)/python -m pytest --quiet
 
 quick: .venv/dev-installed  ## the tests that take seconds
@@ -41,7 +41,7 @@ check: .venv/dev-installed  ## format, lint, types, import directions
 	$(BIN)/python -m mypy benchmarks
 	$(BIN)/lint-imports --no-cache
 
-parity: .venv/parity-installed  ## compares with torch, transformers and t5
+parity: .venv/parity-installed  ## compares with torch, transformers, PEFT, tensorstore
 	@$(BIN)/python -m pytest --quiet -m parity
 
 bench: .venv/parity-installed  ## speed beside PEFT and KerasHub; minutes, alone

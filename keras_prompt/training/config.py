@@ -67,8 +67,8 @@ class TuneConfig:
         evaluate_every: steps between evaluations; 1,000 in its code.
         checkpoint_every: steps between checkpoints.
         batch_size: rows a step, of each task; 32 in the paper.
-        learning_rate: in the paper 0.3 for prompts and, times each
-            weight's root mean square, 0.001 for models, which none takes.
+        learning_rate: None takes the paper's: 0.3 for prompts; 0.001, times
+            each weight's root mean square, for models.
         decay_steps: the run's last steps, in which the rate falls to 0. None
             in the paper; small models' labels otherwise swing against each
             other from one evaluation to the next.
