@@ -22,6 +22,7 @@ FOLDERS = {
     "models": "keras_prompt.models",
     "tasks": "keras_prompt.tasks",
 }
+OUTSIDE = ("recipes", "benchmarks", "demo")  # code that is not installed
 HEAVY = ("tensorflow", "keras", "numpy", "mesh_tensorflow", "rich")
 
 
@@ -165,6 +166,18 @@ def test_the_layers_in_contributing_are_those_that_are_checked():
     assert rows == [
         layer.replace("keras_prompt.", "") for layer in contract["layers"]
     ]
+
+
+def test_no_file_of_code_is_longer_than_contributing_says():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    (most,) = re.findall(r"(\d+) the end outside `tests/`", text)
+    lengths = {
+        str(path.relative_to(ROOT)): len(path.read_text().splitlines())
+        for folder in ("keras_prompt", "models", "tasks", *OUTSIDE)
+        for path in (ROOT / folder).rglob("*.py")
+    }
+    assert lengths
+    assert {p: n for p, n in lengths.items() if n > int(most)} == {}
 
 
 def test_the_changelog_begins_with_this_version():
