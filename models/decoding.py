@@ -74,8 +74,9 @@ def generate_token_ids(
 def _of_any_size(encoded: Tensor, padding_mask: Tensor) -> tuple[Tensor, ...]:
     """Forgets a known size beside an unknown one.
 
-    Of one of the two, beam search loses sight within its loop, which then
-    does not take back what it gave.
+    With one size static and the other unknown, beam search loses the static
+    one in its while loop, and TensorFlow refuses the changed shape; so both
+    are made unknown.
     """
     if None not in encoded.shape[:2]:
         return encoded, padding_mask

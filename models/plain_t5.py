@@ -1,6 +1,6 @@
 """A T5 without a prompt: for zero-shot evaluation, and for model tuning.
 
-Letters: B batch, S input tokens, T target tokens, V vocabulary.
+Letters: B batch, T target tokens, V vocabulary.
 """
 
 from collections.abc import Mapping

@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from keras_prompt.layers.prompt_bank import PromptBank
+from keras_prompt.layers.prompt_embedding import InitialPrompt
 from keras_prompt.losses import (
     TokenCrossentropy,
     check_token_weights,
@@ -18,7 +19,7 @@ from keras_prompt.losses import (
 )
 from keras_prompt.models.data_position import inherited
 from keras_prompt.models.pretrained import load_base
-from keras_prompt.models.prompted_t5 import BestPrompt, InitialPrompt
+from keras_prompt.models.prompted_t5 import BestPrompt
 from keras_prompt.models.t5.backbone import MeshT5Backbone
 from keras_prompt.models.text_bank_t5 import TextBankT5
 from keras_prompt.tokenizer import Tokenizer

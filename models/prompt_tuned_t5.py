@@ -9,9 +9,9 @@ from pathlib import Path
 
 import keras
 
-from keras_prompt.layers.prompt_embedding import PromptEmbedding
+from keras_prompt.layers.prompt_embedding import InitialPrompt, PromptEmbedding
 from keras_prompt.models.pretrained import load_base
-from keras_prompt.models.prompted_t5 import BestPrompt, InitialPrompt
+from keras_prompt.models.prompted_t5 import BestPrompt
 from keras_prompt.models.t5.backbone import MeshT5Backbone
 from keras_prompt.models.text_t5 import TextT5
 from keras_prompt.tokenizer import Tokenizer

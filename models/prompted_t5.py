@@ -1,36 +1,29 @@
 """What every model with prompts does once they stand before its input.
 
-Letters: B batch, S input tokens, T target tokens, D d_model, V vocabulary,
-L labels.
+Letters: B batch, P prompt length, D d_model, T target tokens, L labels.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_prompt.arguments import check_integers
+from keras_prompt.layers.prompt_embedding import InitialPrompt
 from keras_prompt.models import decoding
 from keras_prompt.models.resumable_fit import ResumableModel
 from keras_prompt.models.t5.backbone import MeshT5Backbone
 from keras_prompt.models.t5.variables import parameter_count
-from keras_prompt.models.text_batches import (
-    Features,
-    TextBatch,
-    TokenIds,
-    checked_integer,
-)
+from keras_prompt.models.text_batches import Features, TextBatch, TokenIds
 from keras_prompt.tokenizer import Tokenizer
 from keras_prompt.types import FloatArray, Tensor
 
 # All targets of a text lie in one row of the decoder, whose self-attention
 # grows with their number squared.
 _TARGETS_A_PASS = 64
-InitialPrompt = Callable[
-    [FloatArray, Tokenizer, int, np.random.Generator], FloatArray
-]
 
 
 class BestPrompt(NamedTuple):
@@ -205,7 +198,8 @@ class PromptedT5(ResumableModel):
             ValueError: there is no such sampler, or `max_length` is no
                 positive integer.
         """
-        max_length = checked_integer("max_length", max_length, 1)
+        check_integers(max_length=(max_length, 1))
+        max_length = int(max_length)  # a tensor, if it stayed NumPy's
         sampler = decoding.get_sampler(sampler)
         outputs: dict[int, str] = {}
         for rows, features in batches:

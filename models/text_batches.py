@@ -3,13 +3,13 @@
 Letters: B batch, S the batch's longest input.
 """
 
-import operator
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from keras_prompt.arguments import check_integers
 from keras_prompt.tokenizer import Tokenizer
 
 TokenIds = npt.NDArray[np.int32]
@@ -48,8 +48,7 @@ def text_batches(
             `batch_size` is less than 1, or `input_length` less than 2.
     """
     check_texts(texts)
-    batch_size = checked_integer("batch_size", batch_size, 1)
-    input_length = checked_integer("input_length", input_length, 2)
+    check_integers(batch_size=(batch_size, 1), input_length=(input_length, 2))
     return _batches(
         [
             [*tokenizer.encode(text)[: input_length - 1], tokenizer.eos_id]
@@ -110,26 +109,8 @@ def check_texts(texts: Sequence[str], argument: str = "texts") -> None:
             ) from error
 
 
-def checked_integer(argument: str, value: Any, least: int) -> int:
-    """An integer of any kind, NumPy's too, as Python's.
-
-    Raises:
-        ValueError: it is none, or too small.
-    """
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = least - 1
-    if number < least:
-        raise ValueError(
-            f"`{argument}` must be an integer of at least {least}. "
-            f"Received: {argument}={value!r}"
-        )
-    return number
-
-
 def check_labels(labels: Sequence[str], argument: str = "labels") -> None:
-    """Whether they can be ranked.
+    """Refuses labels that cannot be ranked.
 
     Args:
         labels: what was given.

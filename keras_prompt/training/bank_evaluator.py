@@ -72,7 +72,7 @@ def evaluate_tasks(
 
 
 def check_names(names: Sequence[str]) -> None:
-    """Whether tasks of these names can be told apart in Keras' logs.
+    """Refuses names of tasks that Keras' logs could not tell apart.
 
     Raises:
         ValueError: one is called "score", as what is found of all of them; or

@@ -12,14 +12,15 @@ import keras
 import numpy as np
 import safetensors.numpy
 
+from keras_prompt.arguments import check_integers
 from keras_prompt.atomic_files import write_file
 from keras_prompt.models.data_position import Position
 from keras_prompt.models.prompted_t5 import BestPrompt, PromptedT5
 from keras_prompt.training.evaluator import Evaluator
 from keras_prompt.training.every_steps import EverySteps
 from keras_prompt.training.open_checkpoint import open_checkpoint
+from keras_prompt.training.run_folder import CHECKPOINT
 
-_FILE = "checkpoint.safetensors"
 _BEST = "best_"  # before a prompt's name
 _STEPS = "optimizer/iteration"
 
@@ -53,7 +54,7 @@ def base_of(directory: str | Path) -> str | None:
     Raises:
         ValueError: the file is no complete checkpoint.
     """
-    path = Path(directory) / _FILE
+    path = Path(directory) / CHECKPOINT
     if not path.is_file():
         return None
     with _opened(path) as (state, _):
@@ -66,7 +67,7 @@ def steps_of(directory: str | Path) -> int:
     Raises:
         ValueError: the file is no complete checkpoint.
     """
-    path = Path(directory) / _FILE
+    path = Path(directory) / CHECKPOINT
     if not path.is_file():
         return 0
     with _opened(path) as (_, file):
@@ -89,9 +90,9 @@ class PromptCheckpoint(EverySteps):
             after each epoch only.
 
     Raises:
-        ValueError: `every_steps` is not positive; or, in `fit`, the file is
-            truncated, or of another model, optimizer, data (rows, order or
-            batch size) or evaluation.
+        ValueError: `every_steps` is no positive integer; or, in `fit`, the
+            file is truncated, or of another model, optimizer, data (rows,
+            order or batch size) or evaluation.
         OSError: in `fit`, the file cannot be written.
     """
 
@@ -99,7 +100,7 @@ class PromptCheckpoint(EverySteps):
         self, directory: str | Path, every_steps: int | None = None
     ) -> None:
         super().__init__(every_steps)
-        self.path = Path(directory) / _FILE
+        self.path = Path(directory) / CHECKPOINT
         self._position: Position | None = None
         self._steps_per_epoch: int | None = None
         self._epochs_done = 0

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from keras_prompt.arguments import check_integers
 from keras_prompt.models.prompted_t5 import PromptedT5
 from keras_prompt.models.text_t5 import TextT5
 from keras_prompt.tasks.task import Task
@@ -57,11 +58,8 @@ class Evaluator(EverySteps):
         verbose: bool = True,
     ) -> None:
         super().__init__(every_steps)
-        if limit is not None and limit < 1:
-            raise ValueError(
-                "`limit` must be a positive integer or none. "
-                f"Received: limit={limit!r}"
-            )
+        if limit is not None:
+            check_integers(limit=(limit, 1))
         self.tasks = list(tasks)
         self.split = split
         self.verbose = verbose

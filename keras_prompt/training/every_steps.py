@@ -4,6 +4,8 @@ from typing import Any
 
 import keras
 
+from keras_prompt.arguments import check_integers
+
 
 class EverySteps(keras.callbacks.Callback):
     """Calls `on_steps` when a multiple of `every_steps` is reached or passed.
@@ -21,11 +23,8 @@ class EverySteps(keras.callbacks.Callback):
 
     def __init__(self, every_steps: int | None) -> None:
         super().__init__()
-        if every_steps is not None and every_steps < 1:
-            raise ValueError(
-                "`every_steps` must be a positive integer or none. "
-                f"Received: every_steps={every_steps!r}"
-            )
+        if every_steps is not None:
+            check_integers(every_steps=(every_steps, 1))
         self.every_steps = every_steps
         self._seen = 0
 

@@ -36,12 +36,15 @@ def test_one_batch_keeps_the_order_of_the_texts(tiny_tokenizer):
 
 
 @pytest.mark.parametrize(
-    ("name", "least"), [("batch_size", 1), ("input_length", 2)]
+    ("name", "value", "rule"),
+    [
+        ("batch_size", 0, "a positive integer"),
+        ("input_length", 1, "an integer of at least 2"),
+    ],
 )
-def test_sizes_that_leave_nothing_are_refused(tiny_model, name, least):
-    options = {"batch_size": 2, "input_length": 8, name: least - 1}
-    message = f"`{name}` must be an integer of at least {least}"
-    with pytest.raises(ValueError, match=message):
+def test_sizes_that_leave_nothing_are_refused(tiny_model, name, value, rule):
+    options = {"batch_size": 2, "input_length": 8, name: value}
+    with pytest.raises(ValueError, match=f"`{name}` must be {rule}"):
         tiny_model.rank(TEXTS, ["positive", "negative"], **options)
 
 
