@@ -5,10 +5,6 @@ state are exact. Activations are the tensors that back-propagation through the
 frozen stack needs, which is fewer than full training needs: no gradient of a
 weight, so no input of a projection. `tests/unit/models/test_plan.py` compares
 with a measured step.
-
-Letters: B rows on one device, S encoder positions (prompt included), T target
-positions, D d_model, H heads, K d_kv, F d_ff, V vocabulary; all but S, T and
-K are one device's share.
 """
 
 import dataclasses

@@ -68,7 +68,7 @@ def write(
 
 
 def check_place(folder: Path, *others: str) -> None:
-    """Whether a model may be written there.
+    """Refuses a place where a model may not be written.
 
     Args:
         folder: for `write`.

@@ -4,7 +4,7 @@ The one place that knows which strategy it is. A TPU sums within groups of
 replicas by itself. Other strategies sum over all replicas and nothing less:
 there each group adds into a slot of its own and takes that slot's sum.
 
-Letters: N replicas, G groups.
+Letters: N replicas.
 """
 
 from collections.abc import Sequence

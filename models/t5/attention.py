@@ -1,6 +1,6 @@
 """Multi-head attention: projections in Mesh TensorFlow, the core slice-wise.
 
-Letters: L queries, M memory positions, H heads.
+Letters: L queries, M memory positions.
 """
 
 from typing import NamedTuple

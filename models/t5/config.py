@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Literal
 
+from keras_prompt.arguments import check_integers
+
 _POSITIVE = (
     "vocab_size",
     "d_model",
@@ -52,11 +54,9 @@ class T5Config:
     def __post_init__(self) -> None:
         for field in _POSITIVE:
             value = getattr(self, field)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(
-                    f"`{field}` must be a positive integer. "
-                    f"Received: {field}={value!r}"
-                )
+            check_integers(**{field: (value, 1)})
+            # NumPy's too, which config.json could not hold.
+            object.__setattr__(self, field, int(value))
         # The encoder has half of the buckets for each side, and half of those
         # for single distances; the others must have some left to share.
         if self.num_buckets < 4:

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from keras_prompt.arguments import check_integers
 from keras_prompt.atomic_files import write_file
 from keras_prompt.training.run_settings import (
     MAX_SEED,
@@ -99,11 +100,11 @@ class PretrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for field in _POSITIVE:
-            _check_positive(field, getattr(self, field))
+        sizes = {field: (getattr(self, field), 1) for field in _POSITIVE}
         for field in ("vocab_size", "train_vocabulary"):
             if getattr(self, field) is not None:
-                _check_positive(field, getattr(self, field))
+                sizes[field] = (getattr(self, field), 1)
+        check_integers(**sizes)
         for field in ("learning_rate", "clip_norm"):
             value = getattr(self, field)
             if value is not None and not (math.isfinite(value) and value > 0):
@@ -216,10 +217,3 @@ class PretrainConfig:
         """
         text = json.dumps(as_stored(self), indent=2) + "\n"
         write_file(self.check_output() / PRETRAINING, text)
-
-
-def _check_positive(field: str, value: object) -> None:
-    if type(value) is not int or value < 1:
-        raise ValueError(
-            f"`{field}` must be a positive integer. Received: {field}={value!r}"
-        )

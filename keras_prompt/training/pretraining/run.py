@@ -30,6 +30,7 @@ from keras_prompt.training.pretraining.start import (
     make_model,
     start_embeddings,
 )
+from keras_prompt.training.run_folder import CHECKPOINT, HISTORY, MODEL
 from keras_prompt.training.run_settings import refuse_fewer_steps
 from keras_prompt.training.scalars import TensorBoardScalars
 from keras_prompt.training.schedule import InverseSquareRoot, LinearEnd
@@ -60,7 +61,7 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
         KeyboardInterrupt: the run can go on from its last validation.
     """
     folder = config.check_output()
-    _check_model_place(config, folder / "model")
+    _check_model_place(config, folder / MODEL)
     sources = [document_source(text) for text in config.texts]
     for source in sources:
         source.version()  # refuses what is absent before any work
@@ -71,7 +72,7 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
         # oneDNN's matrix products beat XLA's on processors, by half and more.
         jit_compile=False,
     )
-    checkpoint = folder / "checkpoint.safetensors"
+    checkpoint = folder / CHECKPOINT
     epochs_done = restore_checkpoint(checkpoint, model)
     steps_done = epochs_done * config.evaluate_every
     refuse_fewer_steps(folder, steps_done, config.steps)
@@ -87,7 +88,7 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
         start_embeddings(model.backbone, vectors)
     config.claim_output()
     log = PretrainingLog(
-        folder / "history.csv",
+        folder / HISTORY,
         _tokens_per_step(config),
         config.evaluate_every,
         steps_done,
@@ -118,7 +119,7 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
         "tokens": config.steps * _tokens_per_step(config),
         **log.last_row(),
     }
-    _write_model(folder / "model", model.backbone, tokenizer, result)
+    _write_model(folder / MODEL, model.backbone, tokenizer, result)
     return result
 
 

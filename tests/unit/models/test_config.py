@@ -15,6 +15,7 @@ CONFIG = T5Config(24, 16, 4, 24, 2, 1, 1)
     ("change", "message"),
     [
         ({"num_heads": 0}, "`num_heads` must be a positive integer"),
+        ({"num_encoder_layers": True}, "must be a positive integer"),
         ({"num_buckets": 32.0}, "`num_buckets` must be a positive integer"),
         ({"num_buckets": 3}, "`num_buckets` must be at least 4"),
         ({"max_distance": 16}, "`max_distance` must be above half of num_buc"),
@@ -26,6 +27,12 @@ CONFIG = T5Config(24, 16, 4, 24, 2, 1, 1)
 def test_what_no_t5_can_be_is_refused(change, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(CONFIG, **change)
+
+
+def test_numpys_sizes_are_kept_as_pythons():
+    config = dataclasses.replace(CONFIG, d_ff=np.int64(24))
+    assert config == CONFIG
+    assert type(config.d_ff) is int
 
 
 @pytest.mark.parametrize(("buckets", "distance"), [(4, 3), (5, 3), (32, 17)])
