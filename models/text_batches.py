@@ -4,7 +4,7 @@ Letters: B batch, S the batch's longest input.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt

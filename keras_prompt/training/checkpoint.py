@@ -12,7 +12,6 @@ import keras
 import numpy as np
 import safetensors.numpy
 
-from keras_prompt.arguments import check_integers
 from keras_prompt.atomic_files import write_file
 from keras_prompt.models.data_position import Position
 from keras_prompt.models.prompted_t5 import BestPrompt, PromptedT5
