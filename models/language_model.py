@@ -9,19 +9,20 @@ import keras
 import tensorflow as tf
 
 from keras_prompt.models.fixed_sums import fixed_order_of_sums
+from keras_prompt.models.keras_strategy import StrategyModel
 from keras_prompt.models.t5.backbone import MeshT5Backbone
 from keras_prompt.models.t5.forward import Segments
 from keras_prompt.types import Tensor
 
 
-class T5LanguageModel(keras.Model):
+class T5LanguageModel(StrategyModel):
     """Trains a backbone on packed text.
 
     Args:
         backbone: constructed with `trainable=True`.
         micro_batches: parts a batch is computed in, one after the other, for
             want of memory; the step is that of the whole batch. Divides the
-            rows of every batch.
+            rows of every batch. 1 on the replicas of a strategy.
 
     Call arguments:
         inputs: int (B, S) `encoder_token_ids` and `encoder_segments`, bool
@@ -30,13 +31,27 @@ class T5LanguageModel(keras.Model):
 
     Returns:
         float32 (B, T, V).
+
+    Raises:
+        ValueError: `micro_batches` are more than 1 on several replicas.
     """
 
     def __init__(
         self, backbone: MeshT5Backbone, micro_batches: int = 1
     ) -> None:
         super().__init__(name="t5_language_model")
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        if micro_batches > 1 and replicas > 1:
+            # The loss counts all replicas' tokens, and TensorFlow cannot
+            # trace a sum over replicas inside the loop over parts.
+            raise ValueError(
+                "`micro_batches` must be 1 under a strategy, which "
+                f"computes a batch in {replicas} parts already: give it "
+                "smaller batches or more replicas. "
+                f"Received: micro_batches={micro_batches}"
+            )
         self.backbone = backbone
+        self.vocabulary_size = backbone.config.vocab_size
         self.micro_batches = micro_batches
         self.built = True
 
@@ -61,7 +76,9 @@ class T5LanguageModel(keras.Model):
             else self._accumulated(batch)
         )
         self.optimizer.apply(gradients, self.trainable_weights)
-        self._loss_tracker.update_state(loss)
+        # A replica's loss is its share of the sum over all of them.
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        self._loss_tracker.update_state(loss * replicas)
         return self.get_metrics_result()
 
     def _loss_and_gradients(

@@ -117,6 +117,44 @@ def fit(vocabulary, strategy, mesh=("", ""), steps_per_execution=1, **options):
     return found
 
 
+def language_model(strategy, micro_batches=1):
+    """Three steps of pre-training; rows of very unlike numbers of targets."""
+    from keras_prompt.losses import TokenCrossentropy
+    from keras_prompt.models.language_model import T5LanguageModel
+    from keras_prompt.models.t5.backbone import MeshT5Backbone
+    from keras_prompt.models.t5.config import T5Config
+    from keras_prompt.optimizers import Adafactor
+
+    rng = np.random.default_rng(0)
+    rows, source, target = 3 * 4, 8, 6
+    x = {
+        "encoder_token_ids": rng.integers(2, 40, (rows, source)),
+        "encoder_segments": np.ones((rows, source), np.int32),
+        "encoder_padding_mask": np.ones((rows, source), bool),
+        "decoder_token_ids": rng.integers(2, 40, (rows, target)),
+        "decoder_segments": np.ones((rows, target), np.int32),
+    }
+    y = rng.integers(2, 40, (rows, target))
+    # A batch's rows count 6, 5, 2 and 1 targets.
+    counts = np.tile([6, 5, 2, 1], 3)
+    weights = (np.arange(target) < counts[:, None]).astype(np.float32)
+    data = tf.data.Dataset.from_tensor_slices((x, y, weights))
+    data = data.batch(4, drop_remainder=True)
+    with strategy.scope():
+        config = T5Config(40, 16, 4, 24, 2, 2, 1)
+        backbone = MeshT5Backbone(config, seed=1, trainable=True)
+        model = T5LanguageModel(backbone, micro_batches)
+        model.compile(
+            Adafactor(0.01, scale_by_parameter_size=True, weight_decay=0.0),
+            TokenCrossentropy(),
+        )
+    losses = model.fit(data, verbose=0).history["loss"]
+    return {
+        "losses": np.array(losses),
+        "evaluated": np.array(model.evaluate(data, verbose=0)),
+    } | {w.name: w.numpy() for w in backbone.weights}
+
+
 def check_bytes(backbone, mesh, dtype):
     """Each replica's device holds its slices and no more."""
     from keras_prompt.models.layout import parse_layout
@@ -165,6 +203,7 @@ def refusals(vocabulary, strategy):
         ),
         "jit_compile": lambda: model.compile(jit_compile=True),
         "mesh": lambda: inside(lambda: build(vocabulary, *MESHES[4][0])),
+        "micro_batches": lambda: language_model(strategy, micro_batches=2),
         "part of an epoch": lambda: (
             model.compile(
                 Adafactor(0.3), TokenCrossentropy(), steps_per_execution=2
@@ -213,6 +252,9 @@ def main(vocabulary, folder, count):
         del whole["partial"]
         split = fit(vocabulary, strategy, MESHES[2][0], dtype="int8")
         results["int8"] = difference(split, whole)
+        results["language model"] = difference(
+            language_model(strategy), language_model(one_device)
+        )
     print(json.dumps(output))
 
 

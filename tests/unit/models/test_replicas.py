@@ -91,6 +91,7 @@ def test_an_epoch_gives_every_row_to_one_replica_once(results, count):
         ("unknown lengths", "static_shapes=True, drop_remainder=True"),
         ("jit_compile", "this model was made for 2. Leave it out"),
         ("mesh", "the strategy has replicas, 2. Received: a mesh of 4"),
+        ("micro_batches", "`micro_batches` must be 1 under a strategy"),
         ("part of an epoch", "`steps_per_execution` must divide"),
     ],
 )
@@ -111,4 +112,11 @@ def test_a_model_split_over_replicas_trains_with_dropout(results):
 
 def test_an_int8_model_split_over_replicas_trains_as_on_one_device(results):
     found = results[2]["differences"]["int8"]
+    assert max(found.values()) < 1e-5, found
+
+
+def test_pretraining_on_replicas_is_that_on_one_device(results):
+    """Reported losses and every weight after three steps."""
+    found = results[2]["differences"]["language model"]
+    assert {"losses", "evaluated", "shared.embedding"} < set(found)
     assert max(found.values()) < 1e-5, found
