@@ -22,12 +22,12 @@ import numpy as np
 import tensorflow as tf
 
 from keras_prompt import tasks
+from keras_prompt.models.layout import Layout
+from keras_prompt.models.plan import weight_bytes
 from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
 from keras_prompt.models.t5.backbone import MeshT5Backbone
 from keras_prompt.models.t5.config import T5Config
-from keras_prompt.models.t5.int8 import resident_bytes
 from keras_prompt.models.t5.presets import PRESETS
-from keras_prompt.models.t5.variables import parameter_count
 
 DTYPES = ("float32", "bfloat16", "mixed_bfloat16", "int8")
 _ROUNDS = 7
@@ -53,11 +53,11 @@ def main() -> None:
     print("\nsize    GiB as float32  as int8")
     for size in ("small", "base", "large", "xl", "xxl"):
         config = PRESETS[f"t5_1_1_{size}"].config
-        exact = 4 * parameter_count(config) / _GIBIBYTE
-        print(
-            f"{size:6}  {exact:14.2f}  "
-            f"{resident_bytes(config) / _GIBIBYTE:7.2f}"
+        exact, quantised = (
+            weight_bytes(config, Layout(), dtype) / _GIBIBYTE
+            for dtype in ("float32", "int8")
         )
+        print(f"{size:6}  {exact:14.2f}  {quantised:7.2f}")
 
 
 def compare_losses(options: argparse.Namespace) -> None:

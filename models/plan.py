@@ -181,7 +181,8 @@ def _cast_bytes(config: T5Config, layout: Layout, dtype: str) -> int:
 
     Products keep what they have multiplied for their gradient: all kernels in
     bfloat16 where only they are stored wider, and the output layer, whose
-    product is float32, where it is stored narrower.
+    product is float32, where it is stored narrower. An int8 kernel is widened
+    for the moment of its product only; the output layer is the largest.
     """
     table, output = "shared/embedding", "decoder/logits/kernel"
     is_output = {table if config.is_tied else output}
@@ -190,7 +191,7 @@ def _cast_bytes(config: T5Config, layout: Layout, dtype: str) -> int:
         count = math.prod(layout.slice_shape(dimensions))
         if dtype == "mixed_bfloat16" and name not in (table, output):
             size += 2 * count
-        if dtype == "bfloat16" and name in is_output:
+        if dtype in ("bfloat16", "int8") and name in is_output:
             size += 4 * count
     return size
 

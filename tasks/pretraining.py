@@ -12,27 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from keras_prompt.tasks.span_corruption import (
+    MEAN_NOISE_SPAN_LENGTH,
+    NOISE_DENSITY,
+    check_span_corruption_length,
+    span_corruption_target_length,
+)
 from keras_prompt.tasks.text_corpus import TokenCorpus
 from keras_prompt.tokenizer import Tokenizer
-
-# T5's: 15 % of the tokens, in spans of 3 on average (section 3.3.4).
-_NOISE_DENSITY = 0.15
-_MEAN_NOISE_SPAN_LENGTH = 3.0
-
-
-def span_corruption_target_length(input_length: int) -> int:
-    """Target tokens, EOS included, when inputs have exactly `input_length`."""
-    from t5.data import preprocessors
-
-    return int(
-        preprocessors.random_spans_helper(
-            inputs_length=input_length,
-            noise_density=_NOISE_DENSITY,
-            mean_noise_span_length=_MEAN_NOISE_SPAN_LENGTH,
-            extra_tokens_per_span_inputs=1,
-            extra_tokens_per_span_targets=1,
-        )[1]
-    )
 
 
 def pretraining_dataset(
@@ -64,7 +51,8 @@ def pretraining_dataset(
         sample_weight float32 (B, T), 0 for padding.
 
     Raises:
-        ValueError: the split is empty.
+        ValueError: the split is empty, or `input_length` has more spans than
+            there are sentinels.
     """
     import seqio
 
@@ -101,6 +89,7 @@ def _span_corruption(
     import seqio
     from t5.data import preprocessors
 
+    check_span_corruption_length(input_length)
     # One place is left for EOS on either side, as T5's own tasks do.
     lengths = {
         "inputs": input_length,
@@ -111,8 +100,8 @@ def _span_corruption(
         dataset,
         lengths,
         features,
-        mean_noise_span_length=_MEAN_NOISE_SPAN_LENGTH,
-        noise_density=_NOISE_DENSITY,
+        mean_noise_span_length=MEAN_NOISE_SPAN_LENGTH,
+        noise_density=NOISE_DENSITY,
         input_feature_key="inputs",
     )
     dataset = seqio.preprocessors.append_eos_after_trim(

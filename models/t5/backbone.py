@@ -66,8 +66,8 @@ class MeshT5Backbone(keras.layers.Layer):
             kept, which takes less memory and more time.
         dtype: "float32", "bfloat16", "mixed_bfloat16" (weights float32,
             activations bfloat16) or "int8" (weights int8 with a scale a
-            channel, see `int8`; activations float32; frozen only). Softmax
-            and logits are always float32.
+            channel, see `int8`; activations float32). Softmax and logits are
+            always float32; weights that learn are as well.
         trainable: whether the weights learn (pre-training, model tuning).
         mesh_shape: axes along which devices stand, "batch:2;model:2"; empty
             for one device.
@@ -86,9 +86,9 @@ class MeshT5Backbone(keras.layers.Layer):
 
     Raises:
         ValueError: `dtype` is another one, `dropout_rate` is no probability
-            below 1, int8 weights should learn, the mesh or layout does not
-            fit the model or the devices, or the weights of a mesh should
-            learn.
+            below 1, bfloat16 or int8 weights should learn, the mesh or layout
+            does not fit the model or the devices, or the weights of a mesh
+            should learn.
     """
 
     def __init__(

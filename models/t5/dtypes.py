@@ -19,9 +19,13 @@ def check_dtype(dtype: str, *, trainable: bool) -> None:
             "activations exceed float16's largest number, 65,504, and "
             f"become infinite. Received: dtype={dtype!r}"
         )
-    if dtype == "int8" and trainable:
+    if dtype in ("bfloat16", "int8") and trainable:
+        why = (
+            "whole numbers take no small steps"
+            if dtype == "int8"
+            else "steps that are small beside a weight are rounded away"
+        )
         raise ValueError(
-            "`trainable` must be False for dtype='int8': whole numbers "
-            "take no small steps. Received: trainable=True; use 'float32' "
-            "or 'mixed_bfloat16'."
+            f"`trainable` must be False for dtype={dtype!r}: {why}. Received: "
+            "trainable=True; use 'float32' or 'mixed_bfloat16'."
         )

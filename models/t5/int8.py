@@ -52,16 +52,6 @@ def scale_table(config: T5Config) -> dict[str, Dimensions]:
     }
 
 
-def resident_bytes(config: T5Config) -> int:
-    """Bytes of all weights and scales of an int8 model."""
-    scales = scale_table(config)
-    size = sum(4 * _count(dimensions) for dimensions in scales.values())
-    for name, dimensions in weight_table(config).items():
-        is_quantised = scale_name(name) in scales
-        size += _count(dimensions) * (1 if is_quantised else 4)
-    return size
-
-
 def quantise(
     name: str, dimensions: Dimensions, value: "FloatArray"
 ) -> "tuple[Int8Array, FloatArray]":
@@ -126,7 +116,3 @@ def _summed(name: str) -> tuple[str, ...]:
     if name.endswith("/o"):
         return ("heads", "d_kv")
     return ("d_ff",) if name.endswith("/wo/kernel") else ("d_model",)
-
-
-def _count(dimensions: Dimensions) -> int:
-    return int(np.prod([size for _, size in dimensions], dtype=np.int64))

@@ -8,6 +8,7 @@ from typing import Any
 
 from keras_prompt.arguments import check_integers
 from keras_prompt.atomic_files import write_file
+from keras_prompt.tasks.span_corruption import check_span_corruption_length
 from keras_prompt.training.run_settings import (
     MAX_SEED,
     PRETRAINING,
@@ -58,7 +59,8 @@ class PretrainConfig:
         batch_size: packed rows a step.
         micro_batches: parts a step's rows are computed in, one after the
             other, for want of memory; divides `batch_size`.
-        input_length: tokens of a row's input.
+        input_length: tokens of a row's input; at most 1,809 in span
+            corruption, which has no more sentinels.
         learning_rate: constant, times each weight's root mean square; none
             takes T5's 1 / sqrt(max(step, warmup_steps)).
         warmup_steps: of that schedule (T5: 10,000).
@@ -162,6 +164,8 @@ class PretrainConfig:
                     f"`{field}` {rule}. "
                     f"Received: {field}={getattr(self, field)!r}"
                 )
+        if not is_prefix_lm:
+            check_span_corruption_length(self.input_length)
         starts = (self.base, self.vocabulary, self.train_vocabulary)
         if sum(start is not None for start in starts) != 1:
             raise ValueError(

@@ -13,10 +13,8 @@ from keras_prompt.models.checkpoints import hugging_face
 from keras_prompt.models.t5.backbone import MeshT5Backbone
 from keras_prompt.optimizers import Adafactor
 from keras_prompt.tasks.documents import document_source
-from keras_prompt.tasks.pretraining import (
-    pretraining_dataset,
-    span_corruption_target_length,
-)
+from keras_prompt.tasks.pretraining import pretraining_dataset
+from keras_prompt.tasks.span_corruption import span_corruption_target_length
 from keras_prompt.tasks.text_corpus import TokenCorpus, tokenize
 from keras_prompt.tasks.word_vectors import word_vectors
 from keras_prompt.tokenizer import Tokenizer

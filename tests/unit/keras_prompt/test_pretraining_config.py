@@ -107,6 +107,7 @@ def test_a_model_that_no_run_made_is_not_replaced(config, tmp_path):
         ({"seed": -1}, "`seed` must be from 0 to 2147483647"),
         ({"seed": 2**31}, "`seed` must be from 0 to 2147483647"),
         ({"input_length": 1}, "`input_length` must be at least 2"),
+        ({"input_length": 2048}, "`input_length` must be at most 1809 for"),
         ({"texts": ()}, "`texts` must be a sequence of at least one"),
         ({"texts": "a.txt"}, "`texts` must be a sequence of at least one"),
         ({"vocabulary": None}, "Give one of `vocabulary`"),

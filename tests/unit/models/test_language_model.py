@@ -117,3 +117,9 @@ def test_bfloat16_keeps_float32_weights():
     loss, weights = trained(model(2, dtype="mixed_bfloat16"))
     assert {w.dtype for w in weights} == {np.dtype("float32")}
     assert loss == pytest.approx(trained(model())[0], abs=0.02)
+
+
+def test_bfloat16_weights_which_would_lose_small_steps_cannot_learn():
+    with pytest.raises(ValueError, match="use 'float32' or 'mixed_bfloat16'"):
+        MeshT5Backbone(CONFIG, dtype="bfloat16", trainable=True)
+    MeshT5Backbone(CONFIG, dtype="bfloat16")

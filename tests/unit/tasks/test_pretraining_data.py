@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
-from keras_prompt.tasks.pretraining import (
-    pretraining_dataset,
-    span_corruption_target_length,
-)
+from keras_prompt.tasks.pretraining import pretraining_dataset
+from keras_prompt.tasks.span_corruption import span_corruption_target_length
 from keras_prompt.tasks.text_corpus import TokenCorpus
+from keras_prompt.tokenizer import SENTINELS
 
 LENGTH = 64
 
@@ -58,6 +57,33 @@ def examples(batch, tokenizer):
 def test_targets_of_exact_inputs_are_as_long_as_t5_says():
     # Raffel et al.'s own: 512 tokens in, 114 out.
     assert span_corruption_target_length(512) == 114
+
+
+def spans(input_length):
+    """Of an input without padding, by t5: a full target less one without."""
+    from t5.data.preprocessors import random_spans_helper
+
+    without, marked = (
+        random_spans_helper(
+            inputs_length=input_length,
+            noise_density=0.15,
+            mean_noise_span_length=3.0,
+            extra_tokens_per_span_inputs=1,
+            extra_tokens_per_span_targets=sentinels,
+        )[1]
+        for sentinels in (0, 1)
+    )
+    return marked - without
+
+
+def test_no_input_has_more_spans_than_there_are_sentinels(batches):
+    assert (spans(1809), spans(1810)) == (SENTINELS, SENTINELS + 1)
+    for length in (1024, 1809):
+        batches(input_length=length)
+    for length in (1810, 2048):
+        with pytest.raises(ValueError, match="must be at most 1809 for span"):
+            batches(input_length=length)
+    batches(input_length=2048, objective="prefix_lm")
 
 
 def test_inputs_and_targets_together_are_the_pieces_one_after_another(
