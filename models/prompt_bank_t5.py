@@ -163,6 +163,14 @@ class PromptBankT5(TextBankT5):
                 "with reduction='mean_with_sample_weight'. "
                 f"Received: loss={loss!r} with reduction={reduction!r}"
             )
+        norm = getattr(optimizer, "global_clipnorm", None)
+        if norm is not None:
+            raise ValueError(
+                "`global_clipnorm` must not be set: it is a norm of all "
+                "prompts' gradients together, and each trains as in a run of "
+                "its own. Take `clipnorm`, which is a prompt's. "
+                f"Received: global_clipnorm={norm!r}"
+            )
         super().compile(optimizer, loss, *args, **kwargs)
 
     def check_data(self, data: Any) -> None:

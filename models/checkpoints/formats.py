@@ -1,5 +1,6 @@
 """Finds out which format a checkpoint has, opens it, converts it."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType, ModuleType
@@ -32,6 +33,9 @@ WRITERS: Mapping[str, Callable[..., None]] = MappingProxyType(
         "mesh_tensorflow": mesh_tensorflow.write,
     }
 )
+
+# Tables are padded; T5's has 28 rows more than ids, mT5's 12.
+_MOST_PADDING = 1024
 
 
 def format_of(path: Path) -> str:
@@ -68,6 +72,10 @@ def read(path: Path) -> Checkpoint:
         FileNotFoundError: nothing is there, or a file of it is absent.
         ValueError: it is damaged or no T5, or its vocabulary has more ids
             than the embedding table has rows.
+
+    Warns:
+        UserWarning: the vocabulary has so few ids that it may be another
+            model's.
     """
     checkpoint = FORMATS[format_of(path)].read(path)
     try:
@@ -79,6 +87,14 @@ def read(path: Path) -> Checkpoint:
             f"The vocabulary of {path} has {ids:,} ids, sentinels included, "
             f"and its embedding table {checkpoint.config.vocab_size:,} rows. "
             "Put the model's own vocabulary in its place."
+        )
+    if ids + _MOST_PADDING < checkpoint.config.vocab_size:
+        warnings.warn(
+            f"The vocabulary of {path} has {ids:,} ids, sentinels included, "
+            f"and its embedding table {checkpoint.config.vocab_size:,} rows: "
+            "it may be another model's. T5 is published with 32,100 ids and "
+            "32,128 rows, mT5 with 250,100 and 250,112.",
+            stacklevel=2,
         )
     return checkpoint._replace(weights=checked_weights(path, checkpoint))
 

@@ -12,6 +12,12 @@ CONFIG = "config.json"
 # What `feed_forward_proj` stands for: whether gated, and the activation, which
 # newer folders state as well. gelu_new is the tanh form, T5's and Mesh-TF's.
 _FEED_FORWARD = {"relu": (False, "relu"), "gated-gelu": (True, "gelu_new")}
+# Decoding starts, pads and ends with these, as every T5 published.
+_TOKEN_IDS = {
+    "decoder_start_token_id": 0,
+    "pad_token_id": 0,
+    "eos_token_id": 1,
+}
 
 
 class OutputLayer(NamedTuple):
@@ -47,7 +53,8 @@ def read_config(path: Path, values: Mapping[str, Any]) -> T5Config:
     """The sizes; `is_tied` is whether the output layer is a scaled copy.
 
     Raises:
-        ValueError: it is no T5's, or one of another activation.
+        ValueError: it is no T5's, or one of another activation or of other
+            special tokens.
     """
     if values.get("model_type") not in ("t5", "mt5"):
         raise ValueError(
@@ -71,6 +78,12 @@ def read_config(path: Path, values: Mapping[str, Any]) -> T5Config:
             raise ValueError(
                 f"{path} has `feed_forward_proj` {feed_forward!r}, so `{key}` "
                 f"must be {wanted!r}. Received: {values[key]!r}"
+            )
+    for key, token_id in _TOKEN_IDS.items():
+        if values.get(key) not in (None, token_id):
+            raise ValueError(
+                f"{path} has `{key}` {values[key]!r}; T5's is {token_id}, and "
+                "targets are decoded with no other."
             )
     try:
         return T5Config(

@@ -1,5 +1,6 @@
 """One place finds out the format, checks the weights, and converts."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +122,24 @@ def test_a_vocabulary_larger_than_the_table_is_refused(
     assert ids <= 320
     with pytest.raises(ValueError, match=r"has 321 ids.* and its .* 320 rows"):
         formats.read(folder)
+
+
+def test_a_vocabulary_much_smaller_than_the_table_is_warned_of(
+    tmp_path, tiny_tokenizer, recwarn
+):
+    """As mT5's weights beside T5's vocabulary; a padded table is none."""
+    ids = tiny_tokenizer.vocabulary_size
+    for padding in (64, 5000):
+        config = dataclasses.replace(CASE.config, vocab_size=ids + padding)
+        weights = dataclasses.replace(CASE, config=config).weights()
+        folder = tmp_path / str(padding)
+        proto = tiny_tokenizer.model_proto
+        hugging_face.write(folder, config, weights.get, proto)
+        formats.read(folder)
+    (found,) = recwarn
+    counts = f"has {ids:,} ids, sentinels included, and its embedding table "
+    assert f"{counts}{ids + 5000:,} rows" in str(found.message)
+    assert "32,100 ids and 32,128 rows" in str(found.message)
 
 
 def test_a_vocabulary_that_is_none_is_refused(name, folder):

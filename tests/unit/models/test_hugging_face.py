@@ -166,6 +166,7 @@ def add_copy(folder, difference=0):
         },
         {"is_gated_act": True, "dense_act_fn": "gelu_new"},
         {"torch_dtype": None, "dtype": "float32"},
+        {"pad_token_id": None, "eos_token_id": 1},
     ],
 )
 def test_every_versions_config_is_read(write, case, values):
@@ -184,9 +185,12 @@ def test_every_versions_config_is_read(write, case, values):
         ({"is_gated_act": True, "dense_act_fn": "gelu"}, "'gelu_new'. Re"),
         ({"is_gated_act": False}, "`is_gated_act` must be True"),
         ({"d_kv": None}, "has no 'd_kv'"),
+        ({"decoder_start_token_id": 2}, "T5's is 0, and"),
+        ({"pad_token_id": 1}, "`pad_token_id` 1; T5's"),
+        ({"eos_token_id": [1, 2]}, r"`eos_token_id` \[1, 2\]; T5"),
     ],
 )
-def test_a_config_that_contradicts_itself_or_lacks_a_size_is_refused(
+def test_a_config_of_no_t5_or_that_lacks_a_size_is_refused(
     write, values, message
 ):
     folder = write()

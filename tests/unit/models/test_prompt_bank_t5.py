@@ -175,6 +175,13 @@ def test_a_loss_that_cannot_be_told_apart_by_task_is_refused(served):
     assert isinstance(served.loss, TokenCrossentropy)
 
 
+def test_an_optimizer_that_would_couple_the_prompts_is_refused(served):
+    coupled = Adafactor(0.3, global_clipnorm=1.0)
+    with pytest.raises(ValueError, match="Take `clipnorm`, which is a prompt"):
+        served.compile(coupled, TokenCrossentropy())
+    served.compile(Adafactor(0.3, clipnorm=1.0), TokenCrossentropy())
+
+
 def test_the_report_counts_every_prompt(served):
     assert "trainable (3 prompts): 176 ·" in served.parameter_report()
 
