@@ -43,6 +43,9 @@ def compile_model(config: TuneConfig, model: PromptedT5) -> None:
     Model tuning is T5's fine-tuning: steps scaled by each weight's size, no
     weight decay. Its second moments begin at zero; the paper restored those
     of pre-training, which no published checkpoint format here holds.
+    Attention kernels, (d_model, heads, d_kv) here and one matrix in T5X and
+    Mesh TensorFlow, have too small a second axis to be factored, so their
+    moments are kept whole, and their steps are not quite T5X's.
     """
     options: dict[str, Any] = {}
     if config.method == "model":
