@@ -33,7 +33,7 @@ def attention(
     x: MeshTensor,
     memory: KeysValues,
     name: str,
-    mask: MeshTensor,
+    mask_bias: MeshTensor,
     position_bias: MeshTensor | None = None,
 ) -> MeshTensor:
     """Lets every position of `x` look at the memory.
@@ -46,15 +46,15 @@ def attention(
         x: (batch, length, d_model), normalised.
         memory: keys and values.
         name: scope name, "encoder/block_000/layer_000/SelfAttention" for one.
-        mask: float32, added to the logits; see `masks`.
+        mask_bias: float32, added to the logits; see `masks`.
         position_bias: float32 (heads, length, memory_length), or none.
 
     Returns:
         (batch, length, d_model).
     """
     queries = scope.project(x, f"{name}/q")
-    values = scope.dropout_attention(memory.values, mask)
-    inputs = [queries, memory.keys, values, mask]
+    values = scope.dropout_attention(memory.values, mask_bias)
+    inputs = [queries, memory.keys, values, mask_bias]
     if position_bias is not None:
         inputs.append(position_bias)
     mixed = slicewise(

@@ -19,7 +19,7 @@ def attend(
     queries: Tensor,
     keys: Tensor,
     values: Tensor,
-    mask: Tensor,
+    mask_bias: Tensor,
     *position_bias: Tensor,
 ) -> tuple[Tensor, Callable[[Tensor], tuple[Any, ...]]]:
     """Softmax in float32 whatever the activations' type.
@@ -28,8 +28,8 @@ def attend(
         queries: (B, L, H, K).
         keys: (B, M, H, K).
         values: (B, M, H, K).
-        mask: float32, broadcasts to (B, L, M). Nothing is learnt by it: it
-            gets no gradient.
+        mask_bias: float32, broadcasts to (B, L, M). Nothing is learnt by it:
+            it gets no gradient.
         position_bias: float32 (H, L, M), or nothing.
 
     Returns:
@@ -38,7 +38,7 @@ def attend(
     dtype = queries.dtype
     queries, keys, values = map(_by_head, (queries, keys, values))
     logits = tf.matmul(queries, keys, transpose_b=True)
-    logits = tf.cast(logits, tf.float32) + mask[:, None]
+    logits = tf.cast(logits, tf.float32) + mask_bias[:, None]
     for bias in position_bias:
         logits += bias
     weights = tf.nn.softmax(logits)

@@ -37,15 +37,15 @@ class DecodingCache(NamedTuple):
     """What greedy or beam decoding keeps between tokens.
 
     Attributes:
-        past: per decoder layer, keys and values (B, T, H, K) of the targets
+        past: per decoder block, keys and values (B, T, H, K) of the targets
             so far, zeros where none are yet.
-        encoded: per decoder layer, keys and values (B, S, H, K).
-        encoded_mask: float32 (B, 1, S).
+        encoded: per decoder block, keys and values (B, S, H, K).
+        encoded_bias: float32 (B, 1, S).
     """
 
     past: tuple[tuple[Tensor, Tensor], ...]
     encoded: tuple[tuple[Tensor, Tensor], ...]
-    encoded_mask: Tensor
+    encoded_bias: Tensor
 
 
 def embed(scope: Scope, token_ids: Tensor, dtype: tf.DType) -> Tensor:
@@ -99,14 +99,14 @@ def decode(
     length = tf.shape(targets)[1] // tf.maximum(target_count, 1)
     positions = tf.range(tf.shape(targets)[1])
     number = (positions // length)[None] + 1
-    self_mask = masks.segment_bias(number, number)
+    self_bias = masks.segment_bias(number, number)
     positions %= length
     logits = _decoder(
         scope,
         scope.import_tensor(encoded, _ACTIVATIONS),
         targets,
         masks.padding_mask_bias(padding_mask),
-        self_mask + masks.causal_bias(positions, positions),
+        self_bias + masks.causal_bias(positions, positions),
         positions,
     )
     return scope.lower({"logits": logits})["logits"]
@@ -132,17 +132,17 @@ def encode_and_decode(
         float32 (B, T, V).
     """
     positions = tf.range(tf.shape(targets)[1])
-    self_mask = masks.causal_bias(positions, positions)
+    self_bias = masks.causal_bias(positions, positions)
     if segments is None:
-        encoder_mask = encoded_mask = masks.padding_mask_bias(padding_mask)
+        encoder_bias = encoded_bias = masks.padding_mask_bias(padding_mask)
     else:
         encoder, decoder = segments
-        encoder_mask = masks.segment_bias(encoder, encoder)
-        encoded_mask = masks.segment_bias(decoder, encoder)
-        self_mask += masks.segment_bias(decoder, decoder)
-    encoded = _encoder(scope, embedded, encoder_mask)
+        encoder_bias = masks.segment_bias(encoder, encoder)
+        encoded_bias = masks.segment_bias(decoder, encoder)
+        self_bias += masks.segment_bias(decoder, decoder)
+    encoded = _encoder(scope, embedded, encoder_bias)
     logits = _decoder(
-        scope, encoded, targets, encoded_mask, self_mask, positions
+        scope, encoded, targets, encoded_bias, self_bias, positions
     )
     return scope.lower({"logits": logits})["logits"]
 
@@ -159,11 +159,11 @@ def start_decoding(
     empty = tf.zeros(
         [tf.shape(encoded)[0], max_length, heads, d_kv], encoded.dtype
     )
-    layers = range(scope.config.num_decoder_layers)
+    blocks = range(scope.config.num_decoder_layers)
     return DecodingCache(
-        past=tuple((empty, empty) for _ in layers),
-        encoded=_unnamed(lowered, len(layers)),
-        encoded_mask=masks.padding_mask_bias(padding_mask),
+        past=tuple((empty, empty) for _ in blocks),
+        encoded=_unnamed(lowered, len(blocks)),
+        encoded_bias=masks.padding_mask_bias(padding_mask),
     )
 
 
@@ -184,8 +184,8 @@ def decode_step(
     past_positions = tf.range(tf.shape(cache.past[0][0])[1])
     written: list[KeysValues] = []
 
-    def remember(layer: int, present: KeysValues) -> KeysValues:
-        past = _import_pair(scope, cache.past[layer])
+    def remember(block: int, present: KeysValues) -> KeysValues:
+        past = _import_pair(scope, cache.past[block])
         at = tf.equal(past_positions, position)[None, :, None, None]
         kept = [
             slicewise(
@@ -204,8 +204,8 @@ def decode_step(
         scope,
         scope.import_tensor(target, _ACTIVATIONS),
         [_import_pair(scope, pair) for pair in cache.encoded],
-        scope.import_mask(cache.encoded_mask),
-        scope.import_mask(masks.causal_bias(here, past_positions)),
+        scope.import_bias(cache.encoded_bias),
+        scope.import_bias(masks.causal_bias(here, past_positions)),
         relative_position_bias(scope, "decoder", here, past_positions),
         remember,
     )
@@ -216,12 +216,12 @@ def decode_step(
     return lowered["logits"][:, 0], cache
 
 
-def _encoder(scope: Scope, embedded: Tensor, mask: Tensor) -> MeshTensor:
+def _encoder(scope: Scope, embedded: Tensor, mask_bias: Tensor) -> MeshTensor:
     positions = tf.range(tf.shape(embedded)[1])
     return stack.encoder(
         scope,
         scope.import_tensor(embedded, _ACTIVATIONS),
-        scope.import_mask(mask),
+        scope.import_bias(mask_bias),
         relative_position_bias(scope, "encoder", positions, positions),
     )
 
@@ -230,8 +230,8 @@ def _decoder(
     scope: Scope,
     encoded: MeshTensor,
     targets: Tensor,
-    encoded_mask: Tensor,
-    self_mask: Tensor,
+    encoded_bias: Tensor,
+    self_bias: Tensor,
     positions: Tensor,
 ) -> MeshTensor:
     """The decoder over all targets, to the logits."""
@@ -239,8 +239,8 @@ def _decoder(
         scope,
         scope.import_tensor(targets, _ACTIVATIONS),
         stack.project_encoded(scope, encoded),
-        scope.import_mask(encoded_mask),
-        scope.import_mask(self_mask),
+        scope.import_bias(encoded_bias),
+        scope.import_bias(self_bias),
         relative_position_bias(scope, "decoder", positions, positions),
     )
     return stack.vocabulary_logits(scope, decoded)
@@ -250,18 +250,18 @@ def _import_pair(scope: Scope, pair: tuple[Tensor, Tensor]) -> KeysValues:
     return KeysValues(*(scope.import_tensor(x, _PROJECTED) for x in pair))
 
 
-def _named(layers: list[KeysValues]) -> dict[str, MeshTensor]:
+def _named(blocks: list[KeysValues]) -> dict[str, MeshTensor]:
     return {
-        f"{layer}/{name}": tensor
-        for layer, pair in enumerate(layers)
+        f"{block}/{name}": tensor
+        for block, pair in enumerate(blocks)
         for name, tensor in pair._asdict().items()
     }
 
 
 def _unnamed(
-    lowered: dict[str, Tensor], layer_count: int
+    lowered: dict[str, Tensor], block_count: int
 ) -> tuple[tuple[Tensor, Tensor], ...]:
     return tuple(
-        (lowered[f"{layer}/keys"], lowered[f"{layer}/values"])
-        for layer in range(layer_count)
+        (lowered[f"{block}/keys"], lowered[f"{block}/values"])
+        for block in range(block_count)
     )

@@ -1,6 +1,6 @@
 """Which position may look at which, as numbers added to attention logits.
 
-B batch, L queries, M memory positions. Every mask is float32 and broadcasts
+B batch, L queries, M memory positions. Every bias is float32 and broadcasts
 to (B, L, M): 0 where looking is allowed, a large negative number elsewhere.
 """
 

@@ -104,8 +104,8 @@ class Scope:
         self._entered.append((tensor, imported))
         return imported
 
-    def import_mask(self, mask: Tensor) -> MeshTensor:
-        """A mask of `masks` enters the graph; an axis of 1 broadcasts.
+    def import_bias(self, mask_bias: Tensor) -> MeshTensor:
+        """A bias of `masks` enters the graph; an axis of 1 broadcasts.
 
         The batch has entered before.
         """
@@ -113,10 +113,10 @@ class Scope:
         rows = self._rows()
         # One row may be a replica's, of a batch of several.
         is_one_row = isinstance(rows, int) and rows == 1
-        for axis, size in enumerate(mask.shape):
+        for axis, size in enumerate(mask_bias.shape):
             if size == 1 and not (axis == 0 and is_one_row):
                 names[axis] = f"broadcast_{names[axis]}"
-        return self.import_tensor(mask, names)
+        return self.import_tensor(mask_bias, names)
 
     def dropout(self, x: MeshTensor) -> MeshTensor:
         """Drops units of (batch, length, width), alike at every position.
@@ -135,7 +135,7 @@ class Scope:
         )
 
     def dropout_attention(
-        self, values: MeshTensor, mask: MeshTensor
+        self, values: MeshTensor, mask_bias: MeshTensor
     ) -> MeshTensor:
         """Drops attention weights, alike for every query, as T5 does.
 
@@ -145,11 +145,11 @@ class Scope:
 
         Args:
             values: what attention mixes.
-            mask: of the same memory, from `import_mask`.
+            mask_bias: of the same memory, from `import_bias`.
         """
         if self._dropout is None:
             return values
-        length = self._size(mask, -1)
+        length = self._size(mask_bias, -1)
         sizes = {"memory_length": length, "heads": self.heads.size}
         return slicewise(
             lambda slice_, kept: slice_ * kept[..., None],

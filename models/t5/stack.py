@@ -27,7 +27,7 @@ Remember = Callable[[int, KeysValues], KeysValues]
 def encoder(
     scope: Scope,
     x: MeshTensor,
-    mask: MeshTensor,
+    mask_bias: MeshTensor,
     position_bias: MeshTensor,
 ) -> MeshTensor:
     """Runs the encoder.
@@ -35,35 +35,35 @@ def encoder(
     Args:
         scope: the graph under construction.
         x: (batch, length, d_model), embedded input, prompt in front.
-        mask: float32, hides padding.
+        mask_bias: float32, hides padding.
         position_bias: float32 (heads, length, memory_length).
 
     Returns:
         (batch, length, d_model), normalised.
     """
     x = scope.dropout(x)
-    for layer in range(scope.config.num_encoder_layers):
-        block = f"encoder/block_{layer:03d}"
-        normed = rms_norm(scope, x, f"{block}/layer_000/layer_norm")
-        at = f"{block}/layer_000/SelfAttention"
+    for block in range(scope.config.num_encoder_layers):
+        name = f"encoder/block_{block:03d}"
+        normed = rms_norm(scope, x, f"{name}/layer_000/layer_norm")
+        at = f"{name}/layer_000/SelfAttention"
         memory = project_memory(scope, normed, at)
         x += scope.dropout(
-            attention(scope, normed, memory, at, mask, position_bias)
+            attention(scope, normed, memory, at, mask_bias, position_bias)
         )
-        x += _feed_forward_layer(scope, x, f"{block}/layer_001")
+        x += _feed_forward_layer(scope, x, f"{name}/layer_001")
     x = rms_norm(scope, x, "encoder/final_layer_norm")
     return scope.dropout(x)
 
 
 def project_encoded(scope: Scope, encoded: MeshTensor) -> list[KeysValues]:
-    """Every decoder layer's keys and values of the encoder's output."""
+    """Every decoder block's keys and values of the encoder's output."""
     return [
         project_memory(
             scope,
             encoded,
-            f"decoder/block_{layer:03d}/layer_001/EncDecAttention",
+            f"decoder/block_{block:03d}/layer_001/EncDecAttention",
         )
-        for layer in range(scope.config.num_decoder_layers)
+        for block in range(scope.config.num_decoder_layers)
     ]
 
 
@@ -71,8 +71,8 @@ def decoder(
     scope: Scope,
     x: MeshTensor,
     encoded: Sequence[KeysValues],
-    encoded_mask: MeshTensor,
-    self_mask: MeshTensor,
+    encoded_bias: MeshTensor,
+    self_bias: MeshTensor,
     position_bias: MeshTensor,
     remember: Remember = lambda _, present: present,
 ) -> MeshTensor:
@@ -81,31 +81,31 @@ def decoder(
     Args:
         scope: the graph under construction.
         x: (batch, length, d_model), embedded target tokens.
-        encoded: from `project_encoded`, one a layer.
-        encoded_mask: float32, hides the encoder's padding.
-        self_mask: float32, hides later targets.
+        encoded: from `project_encoded`, one a block.
+        encoded_bias: float32, hides the encoder's padding.
+        self_bias: float32, hides later targets.
         position_bias: float32 (heads, length, memory_length).
-        remember: given a layer and the present keys and values, returns those
+        remember: given a block and the present keys and values, returns those
             that its self-attention looks at: a cache, when there is one.
 
     Returns:
         (batch, length, d_model), normalised.
     """
     x = scope.dropout(x)
-    for layer in range(scope.config.num_decoder_layers):
-        block = f"decoder/block_{layer:03d}"
-        normed = rms_norm(scope, x, f"{block}/layer_000/layer_norm")
-        at = f"{block}/layer_000/SelfAttention"
-        memory = remember(layer, project_memory(scope, normed, at))
+    for block in range(scope.config.num_decoder_layers):
+        name = f"decoder/block_{block:03d}"
+        normed = rms_norm(scope, x, f"{name}/layer_000/layer_norm")
+        at = f"{name}/layer_000/SelfAttention"
+        memory = remember(block, project_memory(scope, normed, at))
         x += scope.dropout(
-            attention(scope, normed, memory, at, self_mask, position_bias)
+            attention(scope, normed, memory, at, self_bias, position_bias)
         )
-        normed = rms_norm(scope, x, f"{block}/layer_001/layer_norm")
-        at = f"{block}/layer_001/EncDecAttention"
+        normed = rms_norm(scope, x, f"{name}/layer_001/layer_norm")
+        at = f"{name}/layer_001/EncDecAttention"
         x += scope.dropout(
-            attention(scope, normed, encoded[layer], at, encoded_mask)
+            attention(scope, normed, encoded[block], at, encoded_bias)
         )
-        x += _feed_forward_layer(scope, x, f"{block}/layer_002")
+        x += _feed_forward_layer(scope, x, f"{name}/layer_002")
     x = rms_norm(scope, x, "decoder/final_layer_norm")
     return scope.dropout(x)
 

@@ -47,32 +47,32 @@ def _rows(config: T5Config) -> Iterator[tuple[str, Dimensions]]:
         ("encoder", config.num_encoder_layers),
         ("decoder", config.num_decoder_layers),
     ):
-        for layer in range(num_layers):
-            yield from _block_rows(config, stack, layer)
+        for block in range(num_layers):
+            yield from _block_rows(config, stack, block)
         yield f"{stack}/final_layer_norm/scale", (d_model,)
     if not config.is_tied:
         yield "decoder/logits/kernel", (d_model, vocab)
 
 
 def _block_rows(
-    config: T5Config, stack: str, layer: int
+    config: T5Config, stack: str, block: int
 ) -> Iterator[tuple[str, Dimensions]]:
     d_model, d_ff = ("d_model", config.d_model), ("d_ff", config.d_ff)
     heads, d_kv = ("heads", config.num_heads), ("d_kv", config.d_kv)
     kinds = ["SelfAttention"]
     if stack == "decoder":
         kinds.append("EncDecAttention")
-    block = f"{stack}/block_{layer:03d}"
+    name = f"{stack}/block_{block:03d}"
     for index, kind in enumerate(kinds):
-        yield f"{block}/layer_{index:03d}/layer_norm/scale", (d_model,)
-        at = f"{block}/layer_{index:03d}/{kind}"
+        yield f"{name}/layer_{index:03d}/layer_norm/scale", (d_model,)
+        at = f"{name}/layer_{index:03d}/{kind}"
         for projection in "qkv":
             yield f"{at}/{projection}", (d_model, heads, d_kv)
         yield f"{at}/o", (heads, d_kv, d_model)
-        if layer == 0 and kind == "SelfAttention":
+        if block == 0 and kind == "SelfAttention":
             buckets = ("buckets", config.num_buckets)
             yield f"{at}/relative_attention_bias", (heads, buckets)
-    last = f"{block}/layer_{len(kinds):03d}"
+    last = f"{name}/layer_{len(kinds):03d}"
     yield f"{last}/layer_norm/scale", (d_model,)
     gates = ("wi_0", "wi_1") if config.feed_forward == "gated-gelu" else ("wi",)
     for gate in gates:

@@ -70,7 +70,7 @@ def test_attention_weights_are_dropped_alike_for_every_query(drawn):
     )
     x = 0.2 * RANDOM.standard_normal((3, 5, 16)).astype(np.float32)
     is_real = np.arange(5) < [[5], [4], [2]]
-    mask = masks.padding_mask_bias(tf.constant(is_real))
+    mask_bias = masks.padding_mask_bias(tf.constant(is_real))
     entered = scope.import_tensor(
         tf.constant(x), ["batch", "length", "d_model"]
     )
@@ -79,14 +79,14 @@ def test_attention_weights_are_dropped_alike_for_every_query(drawn):
         entered,
         project_memory(scope, entered, name),
         name,
-        scope.import_mask(mask),
+        scope.import_bias(mask_bias),
     )
     found = scope.lower({"mixed": mixed})["mixed"]
 
     queries, keys, values = (
         np.einsum("bld,dhk->blhk", x, kernels[letter]) for letter in "qkv"
     )
-    logits = np.einsum("blhk,bmhk->bhlm", queries, keys) + mask[:, None]
+    logits = np.einsum("blhk,bmhk->bhlm", queries, keys) + mask_bias[:, None]
     weights = tf.nn.softmax(logits).numpy()
     ((_, noise),) = drawn
     assert noise.shape == (3, 5, 2)  # (batch, memory_length, heads)

@@ -14,9 +14,9 @@ def normal(*shape):
     return tf.constant(RANDOM.standard_normal(shape).astype(np.float32))
 
 
-def plain_attention(queries, keys, values, mask, bias=0.0):
+def plain_attention(queries, keys, values, mask_bias, bias=0.0):
     logits = tf.einsum("blhk,bmhk->bhlm", queries, keys)
-    weights = tf.nn.softmax(logits + mask[:, None] + bias)
+    weights = tf.nn.softmax(logits + mask_bias[:, None] + bias)
     return tf.einsum("bhlm,bmhk->blhk", weights, values)
 
 
@@ -55,7 +55,7 @@ CASES = {
 
 
 def value_and_gradients(function, inputs):
-    """The mask, the fourth input, learns nothing."""
+    """The mask's bias, the fourth input, learns nothing."""
     learning = [x for index, x in enumerate(inputs) if index != 3]
     with tf.GradientTape() as tape:
         tape.watch(learning)
