@@ -4,19 +4,15 @@ Letters: B batch, S encoder positions (prompt included), T target positions,
 D d_model, V vocabulary.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from keras_prompt.models.layout import parse_layout
 from keras_prompt.models.mesh.choice import choose_lowering
-from keras_prompt.models.mesh.local import Local
 from keras_prompt.models.mesh.replica import Replica
-from keras_prompt.models.mesh.sliced_variable import SlicedVariable
 from keras_prompt.models.t5 import forward
 from keras_prompt.models.t5.config import T5Config
 from keras_prompt.models.t5.dropout import (
@@ -25,27 +21,16 @@ from keras_prompt.models.t5.dropout import (
     next_seed,
 )
 from keras_prompt.models.t5.dtypes import check_dtype
-from keras_prompt.models.t5.fingerprint import Fingerprint
-from keras_prompt.models.t5.initial_values import aligned_tensor
-from keras_prompt.models.t5.int8 import (
-    dequantise,
-    quantise,
-    scale_dimensions,
-    scale_name,
-)
+from keras_prompt.models.t5.int8 import scale_name
+from keras_prompt.models.t5.resident_weights import ResidentWeights
 from keras_prompt.models.t5.scope import Scope
-from keras_prompt.models.t5.variables import (
-    Dimensions,
-    dimension_sizes,
-    initial_weight,
-    weight_table,
-)
-from keras_prompt.types import FloatArray, Int8Array, Tensor
+from keras_prompt.models.t5.variables import dimension_sizes
+from keras_prompt.types import FloatArray, Tensor
 
 _TABLE = "shared/embedding"
 
 
-class MeshT5Backbone(keras.layers.Layer):
+class MeshT5Backbone(ResidentWeights):
     """Embeds tokens, encodes, decodes. Frozen unless told otherwise.
 
     Weights are named as in Mesh TensorFlow's checkpoints
@@ -108,9 +93,6 @@ class MeshT5Backbone(keras.layers.Layer):
     ) -> None:
         check_dtype(dtype, trainable=trainable)
         check_dropout_rate(dropout_rate)
-        is_int8 = dtype == "int8"
-        float_dtype = "float32" if is_int8 else dtype
-        super().__init__(name=name, dtype=float_dtype, trainable=trainable)
         split = parse_layout(mesh_shape, layout, dimension_sizes(config))
         if trainable and split.device_count > 1:
             raise ValueError(
@@ -119,103 +101,22 @@ class MeshT5Backbone(keras.layers.Layer):
                 "tf.distribute strategy. "
                 f"Received: mesh_shape={mesh_shape!r}"
             )
-        self._lowering = choose_lowering(split)
-        self.config = config
+        super().__init__(
+            config,
+            choose_lowering(split),
+            weights=weights,
+            seed=seed,
+            dtype=dtype,
+            trainable=trainable,
+            name=name,
+        )
         self.preset = preset
         self.dropout_rate = dropout_rate
         self.rematerialize = rematerialize
-        rng = np.random.default_rng(seed)
-        self._variables_by_name: dict[str, keras.Variable] = {}
-        self._is_int8 = is_int8
-        unquantised = Fingerprint()
-        for weight_name, dimensions in weight_table(config).items():
-            if weights is None:
-                read = functools.partial(
-                    initial_weight, weight_name, dimensions, rng
-                )
-            else:
-                read = functools.partial(weights, weight_name)
-            self._store(weight_name, dimensions, read, unquantised)
-        self._unquantised = unquantised.text() if is_int8 else None
         self._dropout_seeds = (
             keras.random.SeedGenerator(seed) if dropout_rate else None
         )
         self.built = True
-
-    def _store(
-        self,
-        name: str,
-        dimensions: Dimensions,
-        read: Callable[[], FloatArray],
-        unquantised: Fingerprint,
-    ) -> None:
-        """Creates a weight's variable, or two of an int8 one.
-
-        A weight is read only when its variable is made, so that beside the
-        variables there are at most two arrays of it in memory, of which one
-        becomes the variable's.
-        """
-        if not self._is_int8:
-            self._add_variable(name, dimensions, read, self.variable_dtype)
-            return
-        value = read()
-        unquantised.add(name, value)
-        channels = scale_dimensions(name, dimensions)
-        if channels is None:
-            self._add_variable(
-                name, dimensions, lambda: value, self.variable_dtype
-            )
-            return
-        stored, scale = quantise(name, dimensions, value)
-        self._add_variable(
-            scale_name(name), channels, lambda: scale, self.variable_dtype
-        )
-        self._add_variable(name, dimensions, lambda: stored, "int8")
-
-    def _add_variable(
-        self,
-        name: str,
-        dimensions: Dimensions,
-        read: Callable[[], FloatArray | Int8Array],
-        dtype: str,
-    ) -> None:
-        """A variable, whole or in slices where they are used."""
-        variable_name = name.replace("/", ".")
-        if isinstance(self._lowering, Local):
-            variable = self.add_weight(
-                name=variable_name,
-                shape=[size for _, size in dimensions],
-                initializer=lambda shape, dtype: tf.ensure_shape(
-                    aligned_tensor(read(), tf.as_dtype(dtype)), shape
-                ),
-                dtype=dtype,
-                trainable=self.trainable,
-                autocast=False,
-            )
-        else:
-            with keras.name_scope(self.name):
-                variable = SlicedVariable(
-                    read(),
-                    dimensions,
-                    self._lowering,
-                    dtype=dtype,
-                    name=variable_name,
-                )
-        self._variables_by_name[name] = variable
-
-    def weight(self, name: str) -> keras.Variable:
-        """The variable of a Mesh-TF name.
-
-        Raises:
-            ValueError: it is an int8 one, no weight without its scales.
-        """
-        variable = self._variables_by_name[name]
-        if variable.dtype == "int8":
-            raise ValueError(
-                f"Weight '{name}' is quantised and cannot be handed on. Load "
-                "the model with dtype='float32' for that."
-            )
-        return variable
 
     def embed(self, token_ids: Tensor) -> Tensor:
         """Int (B, S) to (B, S, D), in the compute dtype."""
@@ -306,25 +207,6 @@ class MeshT5Backbone(keras.layers.Layer):
         """Devices that one pass is spread over."""
         return self._lowering.layout.device_count
 
-    def embedding_table(self) -> FloatArray:
-        """The input embedding, float32 (V, D)."""
-        value = self._variables_by_name[_TABLE].numpy()
-        if not self._is_int8:
-            return np.asarray(value, np.float32)
-        scale = self._variables_by_name[scale_name(_TABLE)].numpy()
-        return dequantise(
-            _TABLE, weight_table(self.config)[_TABLE], value, scale
-        )
-
-    def fingerprint(self) -> str:
-        """Of the weights, however they are stored; see `fingerprint`."""
-        if self._unquantised is not None:
-            return self._unquantised
-        found = Fingerprint()
-        for name, variable in self._variables_by_name.items():
-            found.add(name, variable.value)
-        return found.text()
-
     def compute_output_shape(
         self,
         embedded_shape: tuple[int | None, ...],
@@ -358,9 +240,3 @@ class MeshT5Backbone(keras.layers.Layer):
             rematerialize=self.rematerialize and training,
             dropout=dropout,
         )
-
-    def _read_weight(self, name: str, dtype: tf.DType) -> list[Tensor]:
-        variable = self._variables_by_name[name]
-        if variable.dtype == "int8":
-            dtype = tf.int8
-        return self._lowering.read(variable, dtype)
