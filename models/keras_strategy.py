@@ -41,7 +41,11 @@ class StrategyModel(keras.Model):
     test_function: Any
 
     def compile(
-        self, *args: Any, jit_compile: bool = False, **kwargs: Any
+        self,
+        optimizer: Any = "rmsprop",
+        *args: Any,
+        jit_compile: bool = False,
+        **kwargs: Any,
     ) -> None:
         # Keras' default compiles with XLA anew for each batch's longest row.
         replicas = self.distribute_strategy.num_replicas_in_sync
@@ -52,7 +56,15 @@ class StrategyModel(keras.Model):
                 f"model was made for {devices}. Leave it out: a TPU compiles "
                 "every step by itself."
             )
-        super().compile(*args, jit_compile=jit_compile, **kwargs)
+        for clip in ("clipnorm", "global_clipnorm", "clipvalue"):
+            value = getattr(optimizer, clip, None)
+            if value is not None and replicas > 1:
+                raise ValueError(
+                    f"`{clip}` must not be set on replicas: Keras clips each "
+                    "one's part of a gradient before the parts are added. "
+                    f"Leave it out. Received: {clip}={value!r}"
+                )
+        super().compile(optimizer, *args, jit_compile=jit_compile, **kwargs)
         if replicas > 1:
             self._loss_tracker = _MeanOverReplicas(name="loss")
 

@@ -202,6 +202,7 @@ def refusals(vocabulary, strategy):
             verbose=0,
         ),
         "jit_compile": lambda: model.compile(jit_compile=True),
+        "clipnorm": lambda: model.compile(Adafactor(0.3, clipnorm=1.0)),
         "mesh": lambda: inside(lambda: build(vocabulary, *MESHES[4][0])),
         "micro_batches": lambda: language_model(strategy, micro_batches=2),
         "part of an epoch": lambda: (

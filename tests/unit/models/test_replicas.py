@@ -90,6 +90,7 @@ def test_an_epoch_gives_every_row_to_one_replica_once(results, count):
         ("evaluator", "inside strategy.run only: use fit, evaluate"),
         ("unknown lengths", "static_shapes=True, drop_remainder=True"),
         ("jit_compile", "this model was made for 2. Leave it out"),
+        ("clipnorm", "`clipnorm` must not be set on replicas: Keras clips"),
         ("mesh", "the strategy has replicas, 2. Received: a mesh of 4"),
         ("micro_batches", "`micro_batches` must be 1 under a strategy"),
         ("part of an epoch", "`steps_per_execution` must divide"),
