@@ -57,14 +57,14 @@ class PlainT5(TextT5):
 
         Args:
             preset: a name of `keras-prompt models`, or a checkpoint folder.
-            dtype: "float32", "bfloat16", "mixed_bfloat16" or, where nothing
-                learns, "int8".
+            dtype: "float32", "mixed_bfloat16" or, where nothing learns,
+                "bfloat16" or "int8".
             dropout_rate: while training.
             trainable: whether every weight learns.
 
         Raises:
             ValueError: an unknown preset, a checkpoint that does not fit, or
-                int8 weights that should learn.
+                bfloat16 or int8 weights that should learn.
             FileNotFoundError: nothing is at that path, or a preset that does
                 not ship is not in the cache folder.
 
