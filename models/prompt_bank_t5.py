@@ -1,6 +1,6 @@
 """One frozen T5 for every task: each row goes through with its own prompt.
 
-Letters: B batch, S input tokens, T target tokens, V vocabulary.
+Letters: B batch, T target tokens, V vocabulary.
 """
 
 from collections.abc import Mapping

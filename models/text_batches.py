@@ -77,7 +77,7 @@ def _batches(
 
 
 def check_texts(texts: Sequence[str], argument: str = "texts") -> None:
-    """Whether they are several strings that can be encoded.
+    """Refuses what is not several strings that can be encoded.
 
     A string is a sequence of strings, too, but never the one that was meant.
 
