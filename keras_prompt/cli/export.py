@@ -4,7 +4,6 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keras_prompt.registry import lookup
 from keras_prompt.training.run_settings import TUNING
 
 if TYPE_CHECKING:
@@ -12,6 +11,8 @@ if TYPE_CHECKING:
     from keras_prompt.types import FloatArray
 
 EXAMPLE = "keras-prompt export runs/rte prompts/rte"
+# Those of `prompt_formats.formats.WRITERS`, which needs TensorFlow.
+FORMATS = ("saved_model", "npy", "peft")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,8 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("destination", help="folder to make, or file that ends in .npy")
     add(
         "--format",
-        help="such as peft, an adapter's folder (saved_model; npy for a name "
-        "in .npy)",
+        choices=FORMATS,
+        help="saved_model (default), npy (default for a name in .npy), or "
+        "peft, an adapter's folder",
     )
     add(
         "--last",
@@ -71,7 +73,7 @@ def run(options: argparse.Namespace) -> None:
     from keras_prompt.prompt_formats import formats
     from keras_prompt.training.run_prompt import read_run_prompt
 
-    writer = lookup("format to write", kind, formats.WRITERS)
+    writer = formats.WRITERS[kind]
     destination = Path(options.destination)
     writer.check_place(destination)
     card: PromptCard | None

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from keras_prompt.models.t5.config import T5Config
 
 EXAMPLE = "keras-prompt models inspect t5_1_1_nano_lm"
+# Those of `checkpoints.formats.WRITERS`, which needs TensorFlow.
+FORMATS = ("hugging_face", "mesh_tensorflow")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,9 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     convert.add_argument("source", help="a preset's name, or a path")
     convert.add_argument("destination", help="a folder, absent or empty")
-    convert.add_argument(
-        "--format", required=True, help="such as hugging_face, mesh_tensorflow"
-    )
+    convert.add_argument("--format", required=True, choices=FORMATS)
     convert.add_argument(
         "--dtype",
         choices=["float32", "bfloat16"],

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from command_line import run
 
+from keras_prompt.cli import export
 from keras_prompt.export.prompt import export_prompt
 from keras_prompt.prompt_files import read_prompt
 from keras_prompt.prompt_formats import formats
@@ -72,8 +73,6 @@ def test_an_exported_prompt_goes_to_every_format_and_back(
         (["theirs.npy", "out"], "name it with --preset"),
         (["theirs.npy", "out", "--last"], "--last is for a run"),
         (["theirs.npy", "out", "--format", "npy"], "ends in .npy"),
-        (["theirs.npy", "out", "--format", "pef"], "Did you mean 'peft'?"),
-        (["theirs.npy", "out", "--format", "t5x"], "Unknown format to write"),
         (["theirs.npy", "tiny"], "exists and holds no prompt"),
         (["theirs.npy", "tiny", "--format", "peft"], "holds no adapter"),
         (["mine", "out", "--preset", "tiny"], "without a card"),
@@ -99,6 +98,10 @@ def test_what_cannot_be_exported_is_one_line_and_leaves_nothing(
     assert message in err
     assert len(err.splitlines()) == 1
     assert {p.name for p in tmp_path.iterdir()} == before
+
+
+def test_every_format_that_is_written_can_be_named():
+    assert tuple(formats.WRITERS) == export.FORMATS
 
 
 def test_predict_says_how_another_tools_prompt_gets_a_card(capsys, foreign):

@@ -8,6 +8,7 @@ import pytest
 from oracles.mesh_tensorflow_files import stored_weights, write_step
 from oracles.t5x_files import flat_weights, write_folder
 
+from keras_prompt.cli import models
 from keras_prompt.models.checkpoints import formats, hugging_face
 
 pytestmark = pytest.mark.usefixtures("keep_stderr")
@@ -124,10 +125,6 @@ def test_convert_writes_the_other_format(capsys, tmp_path, folder, weights):
         (["inspect", "t5_1_1_smal"], "Did you mean 't5_1_1_small'"),
         (["inspect", "flan_base_multi"], "kagglehub.model_download"),
         (
-            ["convert", "t5_1_1_nano_lm", "x", "--format", "hugging"],
-            "Did you mean 'hugging_face'?",
-        ),
-        (
             ["convert", "t5_1_1_xl", "x", "--format", "hugging_face"],
             "Preset 't5_1_1_xl' is not here",
         ),
@@ -142,6 +139,10 @@ def test_wrong_paths_end_in_one_line(capsys, arguments, message):
     assert code == 1
     assert message in err
     assert len(err.strip().splitlines()) == 1
+
+
+def test_every_format_that_is_written_can_be_named():
+    assert tuple(formats.WRITERS) == models.FORMATS
 
 
 def test_a_damaged_checkpoint_ends_in_one_line(capsys, folder):
