@@ -287,7 +287,9 @@ def test_one_string_or_none_is_no_labels(tiny_model):
 
 @pytest.mark.parametrize("max_length", [0, -1, 1.5, "8"])
 def test_max_length_must_be_a_positive_integer(tiny_model, max_length):
-    with pytest.raises(ValueError, match="`max_length` must be an integer"):
+    with pytest.raises(
+        ValueError, match="`max_length` must be a positive integer"
+    ):
         tiny_model.generate(TEXTS, max_length=max_length)
 
 
