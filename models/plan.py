@@ -14,7 +14,11 @@ from collections.abc import Iterator
 from keras_prompt.models.layout import Layout, parse_layout
 from keras_prompt.models.t5.config import T5Config
 from keras_prompt.models.t5.int8 import scale_name, scale_table
-from keras_prompt.models.t5.variables import dimension_sizes, weight_table
+from keras_prompt.models.t5.variables import (
+    TABLE,
+    dimension_sizes,
+    weight_table,
+)
 
 # Left to the runtime: its own buffers, code, and the holes between tensors.
 _USABLE = 0.9
@@ -184,12 +188,12 @@ def _cast_bytes(config: T5Config, layout: Layout, dtype: str) -> int:
     product is float32, where it is stored narrower. An int8 kernel is widened
     for the moment of its product only; the output layer is the largest.
     """
-    table, output = "shared/embedding", "decoder/logits/kernel"
-    is_output = {table if config.is_tied else output}
+    output = "decoder/logits/kernel"
+    is_output = {TABLE if config.is_tied else output}
     size = 0
     for name, dimensions in weight_table(config).items():
         count = math.prod(layout.slice_shape(dimensions))
-        if dtype == "mixed_bfloat16" and name not in (table, output):
+        if dtype == "mixed_bfloat16" and name not in (TABLE, output):
             size += 2 * count
         if dtype in ("bfloat16", "int8") and name in is_output:
             size += 4 * count

@@ -13,8 +13,9 @@ from keras_prompt.models.prompted_t5 import PromptedT5
 from keras_prompt.models.text_batches import (
     TextBatch,
     check_labels,
-    check_texts,
+    check_targets,
     pad_rows,
+    task_names,
     text_batches,
 )
 from keras_prompt.types import FloatArray
@@ -75,14 +76,8 @@ class TextBankT5(PromptedT5):
             ValueError: as `generate`; or `targets` are no strings, or not as
                 many as texts.
         """
-        check_texts(texts)
-        check_texts(targets, "targets")
-        if len(texts) != len(targets):
-            raise ValueError(
-                "`targets` must have one target a text. Received: "
-                f"{len(texts)} texts and {len(targets)} targets"
-            )
         batches = self._batches(texts, tasks, batch_size, input_length)
+        check_targets(texts, targets)
         rows = pad_rows(self.target_rows(targets))
         return self.log_likelihoods(batches, rows[:, None])[:, 0]
 
@@ -142,13 +137,7 @@ class TextBankT5(PromptedT5):
         return found
 
     def _names(self, texts: Sequence[str], tasks: Tasks) -> list[str]:
-        check_texts(texts)
-        names = [tasks] * len(texts) if isinstance(tasks, str) else list(tasks)
-        if len(names) != len(texts):
-            raise ValueError(
-                "`tasks` must name one task a text, or one for all. Received: "
-                f"{len(texts)} texts and {len(names)} tasks"
-            )
+        names = task_names(texts, tasks)
         self.bank.index(names)  # refuses a name it does not have
         return names
 

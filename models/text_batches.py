@@ -109,6 +109,40 @@ def check_texts(texts: Sequence[str], argument: str = "texts") -> None:
             ) from error
 
 
+def task_names(texts: Sequence[str], tasks: str | Sequence[str]) -> list[str]:
+    """The task of every text.
+
+    Args:
+        texts: B of them.
+        tasks: a name for each text, or one for all.
+
+    Raises:
+        ValueError: `texts` are no strings, or there is not a name for each.
+    """
+    check_texts(texts)
+    names = [tasks] * len(texts) if isinstance(tasks, str) else list(tasks)
+    if len(names) != len(texts):
+        raise ValueError(
+            "`tasks` must name one task a text, or one for all. Received: "
+            f"{len(texts)} texts and {len(names)} tasks"
+        )
+    return names
+
+
+def check_targets(texts: Sequence[str], targets: Sequence[str]) -> None:
+    """Refuses targets that are not one for each text.
+
+    Raises:
+        ValueError: they are no strings, or not as many.
+    """
+    check_texts(targets, "targets")
+    if len(texts) != len(targets):
+        raise ValueError(
+            "`targets` must have one target a text. Received: "
+            f"{len(texts)} texts and {len(targets)} targets"
+        )
+
+
 def check_labels(labels: Sequence[str], argument: str = "labels") -> None:
     """Refuses labels that cannot be ranked.
 

@@ -11,7 +11,7 @@ import numpy as np
 from keras_prompt.models.prompted_t5 import BestPrompt, PromptedT5
 from keras_prompt.models.text_batches import (
     check_labels,
-    check_texts,
+    check_targets,
     pad_rows,
     text_batches,
 )
@@ -69,12 +69,7 @@ class TextT5(PromptedT5):
                 many.
         """
         batches = text_batches(texts, self.tokenizer, batch_size, input_length)
-        check_texts(targets, "targets")
-        if len(texts) != len(targets):
-            raise ValueError(
-                "`targets` must have one target a text. Received: "
-                f"{len(texts)} texts and {len(targets)} targets"
-            )
+        check_targets(texts, targets)
         rows = pad_rows(self.target_rows(targets))
         return self.log_likelihoods(batches, rows[:, None])[:, 0]
 

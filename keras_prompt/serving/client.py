@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from keras_prompt.models.text_batches import (
     check_labels,
-    check_texts,
     pad_rows,
+    task_names,
     text_batches,
 )
 from keras_prompt.serving.errors import (
@@ -150,15 +150,9 @@ class Client:
     def _inputs(
         self, texts: Sequence[str], tasks: str | Sequence[str]
     ) -> dict[str, npt.NDArray[Any]]:
-        names = [tasks] * len(texts) if isinstance(tasks, str) else tasks
-        if len(names) != len(texts):
-            raise ValueError(
-                "`tasks` must name one task a text, or one for all. Received: "
-                f"{len(texts)} texts and {len(names)} tasks"
-            )
+        names = task_names(texts, tasks)
         task = np.array([name.encode() for name in names], dtype=object)
         if self._tokenizer is None:
-            check_texts(texts)
             text = np.array([text.encode() for text in texts], dtype=object)
             return {"task": task, "text": text}
         ((_, features),) = text_batches(

@@ -173,7 +173,10 @@ def judge(
 
 
 def check_evaluation(
-    answer_by: str, task: Task, examples: list[Example]
+    answer_by: str,
+    task: Task,
+    examples: list[Example],
+    place: str = "the examples",
 ) -> None:
     """Refuses what cannot be evaluated.
 
@@ -181,6 +184,7 @@ def check_evaluation(
         answer_by: of `evaluate_examples`.
         task: whose rows they are.
         examples: rows of `task.examples`.
+        place: of the rows, for the error: "split 'validation'".
 
     Raises:
         ValueError: as `evaluate_examples`.
@@ -195,7 +199,7 @@ def check_evaluation(
             f"Task '{task.name}' has free-text outputs; `answer_by='rank'` "
             "needs a closed list of labels. Use answer_by='generate'."
         )
-    task.check_targets(examples)
+    task.check_targets(examples, place)
 
 
 def check_vocabulary(answer_by: str, task: Task, tokenizer: Tokenizer) -> None:

@@ -68,8 +68,7 @@ class Evaluator(EverySteps):
         }
         for task in self.tasks:
             rows = self.examples[task.name]
-            task.check_targets(rows, f"split '{split}'")
-            check_evaluation(answer_by, task, rows)
+            check_evaluation(answer_by, task, rows, f"split '{split}'")
             # Metrics that fail do so now, not after a thousand steps.
             task.evaluate([row["targets"] for row in rows], rows)
         self.last: dict[str, Evaluation] = {}

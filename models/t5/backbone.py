@@ -24,10 +24,8 @@ from keras_prompt.models.t5.dtypes import check_dtype
 from keras_prompt.models.t5.int8 import scale_name
 from keras_prompt.models.t5.resident_weights import ResidentWeights
 from keras_prompt.models.t5.scope import Scope
-from keras_prompt.models.t5.variables import dimension_sizes
+from keras_prompt.models.t5.variables import TABLE, dimension_sizes
 from keras_prompt.types import FloatArray, Tensor
-
-_TABLE = "shared/embedding"
 
 
 class MeshT5Backbone(ResidentWeights):
@@ -124,12 +122,12 @@ class MeshT5Backbone(ResidentWeights):
         if {"vocab", "d_model"} & self._lowering.layout.axes.keys():
             found = forward.embed(self._scope(), token_ids, dtype)
             return tf.cast(found, self.compute_dtype)
-        table = self._read_weight(_TABLE, dtype)[0]
+        table = self._read_weight(TABLE, dtype)[0]
         if not self.trainable:
             table = tf.stop_gradient(table)
         rows = tf.cast(tf.gather(table, token_ids), self.compute_dtype)
         if self._is_int8:
-            scale = self._read_weight(scale_name(_TABLE), rows.dtype)[0]
+            scale = self._read_weight(scale_name(TABLE), rows.dtype)[0]
             rows *= tf.gather(scale, token_ids)[..., None]
         return rows
 

@@ -15,6 +15,7 @@ from keras_prompt.models.t5 import masks, stack
 from keras_prompt.models.t5.attention import KeysValues, relative_position_bias
 from keras_prompt.models.t5.int8 import scale_name
 from keras_prompt.models.t5.scope import Scope
+from keras_prompt.models.t5.variables import TABLE
 from keras_prompt.types import Tensor
 
 _ACTIVATIONS = ("batch", "length", "d_model")
@@ -60,11 +61,10 @@ def embed(scope: Scope, token_ids: Tensor, dtype: tf.DType) -> Tensor:
         (B, S, D).
     """
     ids = scope.import_tensor(tf.cast(token_ids, tf.int32), _ACTIVATIONS[:2])
-    name = "shared/embedding"
-    table = scope.weight(name, dtype)
+    table = scope.weight(TABLE, dtype)
     found = EmbeddingLookup(table, ids, dtype).outputs[0]
     if table.dtype == tf.int8:
-        scale = scope.weight(scale_name(name), dtype)
+        scale = scope.weight(scale_name(TABLE), dtype)
         found *= EmbeddingLookup(scale, ids, dtype).outputs[0]
     return scope.lower({"embedded": found})["embedded"]
 

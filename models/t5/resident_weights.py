@@ -23,13 +23,12 @@ from keras_prompt.models.t5.int8 import (
     scale_name,
 )
 from keras_prompt.models.t5.variables import (
+    TABLE,
     Dimensions,
     initial_weight,
     weight_table,
 )
 from keras_prompt.types import FloatArray, Int8Array, Tensor
-
-_TABLE = "shared/embedding"
 
 
 class ResidentWeights(keras.layers.Layer):
@@ -92,13 +91,11 @@ class ResidentWeights(keras.layers.Layer):
 
     def embedding_table(self) -> FloatArray:
         """The input embedding, float32 (V, D)."""
-        value = self._variables_by_name[_TABLE].numpy()
+        value = self._variables_by_name[TABLE].numpy()
         if not self._is_int8:
             return np.asarray(value, np.float32)
-        scale = self._variables_by_name[scale_name(_TABLE)].numpy()
-        return dequantise(
-            _TABLE, weight_table(self.config)[_TABLE], value, scale
-        )
+        scale = self._variables_by_name[scale_name(TABLE)].numpy()
+        return dequantise(TABLE, weight_table(self.config)[TABLE], value, scale)
 
     def fingerprint(self) -> str:
         """Of the weights, however they are stored; see `fingerprint`."""

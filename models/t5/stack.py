@@ -19,6 +19,7 @@ from keras_prompt.models.t5.attention import (
 from keras_prompt.models.t5.feed_forward import feed_forward
 from keras_prompt.models.t5.rms_norm import rms_norm
 from keras_prompt.models.t5.scope import Scope
+from keras_prompt.models.t5.variables import TABLE
 from keras_prompt.types import Tensor
 
 Remember = Callable[[int, KeysValues], KeysValues]
@@ -128,9 +129,7 @@ def vocabulary_logits(scope: Scope, x: MeshTensor) -> MeshTensor:
         splittable=["batch", "length", "d_model"],
         dtype=tf.float32,
     )
-    name = (
-        "shared/embedding" if scope.config.is_tied else "decoder/logits/kernel"
-    )
+    name = TABLE if scope.config.is_tied else "decoder/logits/kernel"
     return scope.project(x, name)
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # a plan is made without TensorFlow, which it imports
     from keras_prompt.types import FloatArray
 
 Dimensions = tuple[tuple[str, int], ...]
+TABLE = "shared/embedding"  # of the input; where it is tied, the output's too
 
 
 def weight_table(config: T5Config) -> dict[str, Dimensions]:
@@ -42,7 +43,7 @@ def parameter_count(config: T5Config) -> int:
 
 def _rows(config: T5Config) -> Iterator[tuple[str, Dimensions]]:
     vocab, d_model = ("vocab", config.vocab_size), ("d_model", config.d_model)
-    yield "shared/embedding", (vocab, d_model)
+    yield TABLE, (vocab, d_model)
     for stack, num_layers in (
         ("encoder", config.num_encoder_layers),
         ("decoder", config.num_decoder_layers),
@@ -102,6 +103,6 @@ def initial_weight(
     elif name.endswith("/q"):
         fan_in = sizes["d_model"] * sizes["d_kv"]
     else:
-        fan_in = 1 if name == "shared/embedding" else sizes["d_model"]
+        fan_in = 1 if name == TABLE else sizes["d_model"]
     deviation = np.float32(fan_in**-0.5)
     return rng.standard_normal(shape, np.float32) * deviation
