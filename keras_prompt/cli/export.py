@@ -37,8 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--preset",
-        help="for another tool's prompt: the model it was tuned on, name or "
-        "folder",
+        help="the model that another tool's prompt was tuned on, name or "
+        "folder; for a run, where its model is now",
     )
     add(
         "--task",
@@ -65,8 +65,6 @@ def run(options: argparse.Namespace) -> None:
     is_run = (source / TUNING).is_file()
     if options.last and not is_run:
         raise ValueError(f"--last is for a run; {source} is none.")
-    if options.preset is not None and is_run:
-        raise ValueError("--preset is for another tool's prompt, not a run.")
     from keras_prompt.cli.quiet import import_tensorflow
 
     import_tensorflow()
@@ -78,7 +76,9 @@ def run(options: argparse.Namespace) -> None:
     writer.check_place(destination)
     card: PromptCard | None
     if is_run:
-        prompt, card = read_run_prompt(source, options.task, last=options.last)
+        prompt, card = read_run_prompt(
+            source, options.task, last=options.last, preset=options.preset
+        )
     else:
         prompt, _, card = formats.read(source)
         if card is not None and (options.preset or options.task):
@@ -86,6 +86,13 @@ def run(options: argparse.Namespace) -> None:
                 "--preset and --task are for a prompt without a card; "
                 f"{source} was tuned on {card.base} for {card.task}."
             )
+    if card is None and kind != "saved_model":
+        for name in ("preset", "task"):
+            if getattr(options, name) is not None:
+                raise ValueError(
+                    f"--{name} is for the card of a prompt's folder; --format "
+                    f"{kind} has none."
+                )
     size = writer.write(
         destination, prompt, lambda: card or _new_card(prompt, options)
     )

@@ -77,6 +77,8 @@ def _read_one(
     def refuse(*words: str | Tensor) -> tuple[Tensor, Tensor]:
         return nothing, tf.strings.join([*words])
 
+    unreadable = refuse("prompt '", name, "' cannot be read")
+
     def read() -> tuple[Tensor, Tensor]:
         folder = tf.strings.join([root, "/", name, "/"])
         is_there = [
@@ -85,20 +87,20 @@ def _read_one(
         ]
         return tf.cond(
             tf.reduce_all(is_there),
-            lambda: first_that_works(
-                lambda: read_folder(folder),
-                refuse("prompt '", name, "' cannot be read"),
-            ),
+            lambda: first_that_works(lambda: read_folder(folder), unreadable),
             lambda: refuse("unknown task '", name, "'"),
         )
 
     def read_folder(folder: Tensor) -> tuple[Tensor, Tensor]:
         card = tf.io.read_file(folder + CARD)
-        base = _text(card, "base")
-        return tf.cond(
-            tf.equal(_text(card, "fingerprint"), fingerprint),
-            lambda: restore(folder, card),
-            lambda: refuse("prompt '", name, "' is of another base: ", base),
+        base, theirs = _text(card, "base"), _text(card, "fingerprint")
+        other = refuse("prompt '", name, "' is of another base: ", base)
+        return tf.case(
+            [
+                (tf.equal(theirs, fingerprint), lambda: restore(folder, card)),
+                (tf.equal(theirs, ""), lambda: unreadable),
+            ],
+            default=lambda: other,
         )
 
     def restore(folder: Tensor, card: Tensor) -> tuple[Tensor, Tensor]:
@@ -144,9 +146,10 @@ def first_that_works(
 
 
 def _text(card: Tensor, field: str) -> Tensor:
-    """A text field of a card, "?" if it has none."""
-    # In JSON a value's quotation marks and line ends are escaped, and what is
-    # nested is indented further: this finds fields of the card alone.
-    pattern = rf'(?s)^.*\n  "{field}": "([^"\\]*)",?\n.*$'
+    """A text field of a card as JSON has it, "" if there is none."""
+    # However the card is laid out. Within a text JSON escapes quotation marks,
+    # so this is no part of one; a card's own fields come before nested ones.
+    text = r'"((?:[^"\\]|\\.)*)"'
+    pattern = rf'(?s)^.*?[{{,]\s*"{field}"\s*:\s*{text}.*$'
     found = tf.strings.regex_replace(card, pattern, r"\1")
-    return tf.where(tf.strings.regex_full_match(card, pattern), found, "?")
+    return tf.where(tf.strings.regex_full_match(card, pattern), found, "")

@@ -130,7 +130,7 @@ def finish_task(
             "finite at any evaluation. Take a smaller `learning_rate` and "
             "another output folder."
         )
-    metrics = {name: found[name] for name in found if name not in SUMMARIES}
+    metrics = task_metrics(found)
     if isinstance(model, PlainT5):
         hugging_face.write(
             folder,
@@ -162,6 +162,11 @@ def finish_task(
         folder=str(folder),
         folder_bytes=folder_bytes(folder),
     )
+
+
+def task_metrics(found: Mapping[str, float]) -> dict[str, float]:
+    """The task's own among what `History.evaluation` has of a step."""
+    return {name: found[name] for name in found if name not in SUMMARIES}
 
 
 def write_result(folder: Path, result: TuneResult | BankResult) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import json
 import os
 import shutil
 import sys
@@ -18,7 +19,7 @@ from asked import (
 )
 
 from keras_prompt.models.t5.backbone import MeshT5Backbone
-from keras_prompt.prompt_files import CHECKPOINT, DATA, INDEX, KEY
+from keras_prompt.prompt_files import CARD, CHECKPOINT, DATA, INDEX, KEY
 
 HOSTILE = [
     "../prompts/films",
@@ -131,6 +132,40 @@ def test_a_prompt_of_another_base_is_refused_with_its_name(served, signatures):
     found = call(signatures, "generate", request(served, TEXTS, tasks))
     status = b"prompt 'foreign' is of another base: t5_of_others"
     assert found["status"].tolist() == [b"ok", status, b"ok", b"ok"]
+    shutil.rmtree(served.root / "foreign")
+
+
+def in_one_line(card):
+    return json.dumps(json.loads(card))
+
+
+def indented_by_four(card):
+    return json.dumps(json.loads(card), indent=4)
+
+
+def with_windows_line_ends(card):
+    return card.replace("\n", "\r\n")
+
+
+@pytest.mark.parametrize(
+    "lay_out", [in_one_line, indented_by_four, with_windows_line_ends]
+)
+def test_a_card_laid_out_in_another_way_is_the_same_card(
+    served, signatures, lay_out
+):
+    config = served.alone["films"].backbone.config
+    other = MeshT5Backbone(config, seed=9, preset='modèle "9"')
+    served.add("ours", 2, 0)
+    served.add("foreign", 2, 0, other)
+    for name in ("ours", "foreign"):
+        card = served.root / name / CARD
+        card.write_bytes(lay_out(card.read_text()).encode())
+    inputs = request(served, TEXTS[:2], ["ours", "foreign"])
+    found = call(signatures, "generate", inputs)
+    # As JSON writes that name.
+    status = b"prompt 'foreign' is of another base: mod\\u00e8le \\\"9\\\""
+    assert found["status"].tolist() == [b"ok", status]
+    shutil.rmtree(served.root / "ours")
     shutil.rmtree(served.root / "foreign")
 
 

@@ -77,6 +77,14 @@ def test_an_exported_prompt_goes_to_every_format_and_back(
         (["theirs.npy", "tiny", "--format", "peft"], "holds no adapter"),
         (["mine", "out", "--preset", "tiny"], "without a card"),
         (
+            ["theirs.npy", "out.npy", "--task", "glue/sst2"],
+            "--task is for the card of a prompt's folder; --format npy has",
+        ),
+        (
+            ["theirs.npy", "out", "--preset", "nosuch", "--format", "peft"],
+            "--preset is for the card",
+        ),
+        (
             ["theirs.npy", "out", "--preset", "./tiny", "--task", "glue/sst"],
             "Did you mean 'glue/sst2'",
         ),
