@@ -8,7 +8,7 @@ Letters: P prompt length, D d_model.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +54,8 @@ def sampled_vocab(population: int = _POPULATION) -> InitialPrompt:
     warns.
 
     Args:
-        population: how many ids, from 0, are drawn from.
+        population: how many ids, from 0, are drawn from, as far as the
+            vocabulary has so many pieces.
 
     Raises:
         ValueError: `population` is no positive integer.
@@ -67,11 +68,12 @@ def sampled_vocab(population: int = _POPULATION) -> InitialPrompt:
         prompt_length: int,
         rng: np.random.Generator,
     ) -> FloatArray:
-        size = min(population, len(embedding_table))
+        # Behind the pieces are sentinels, and rows that no text ever uses.
+        size = min(population, tokenizer.piece_count)
         if size < population and population != _POPULATION:
             warnings.warn(
-                f"`population` is {population}, but the embedding table has "
-                f"{size} rows; drawing from those.",
+                f"`population` is {population}, but the vocabulary has {size} "
+                "pieces; drawing from those.",
                 stacklevel=2,
             )
         repeats = prompt_length > size
@@ -188,7 +190,9 @@ def from_file(path: str | Path) -> InitialPrompt:
 
 
 def _checked_labels(labels: Sequence[str]) -> list[str]:
-    words = [] if isinstance(labels, str) else list(labels)
+    # Which row would be whose, of a set?
+    is_sequence = not isinstance(labels, (str, Set))
+    words = list(labels) if is_sequence else []
     if not words or not all(isinstance(w, str) and w.strip() for w in words):
         raise ValueError(
             "`labels` must be a sequence of words, none of them empty. "

@@ -35,7 +35,7 @@ class TokenCrossentropy(keras.losses.Loss):
         sample_weight: float (B, T), 0 for positions that do not count.
 
     Raises:
-        ValueError: `z_loss` is negative, or `sample_weight` has another rank
+        ValueError: `z_loss` is negative, or `sample_weight` has another shape
             than `y_true`.
     """
 
@@ -103,13 +103,23 @@ def check_token_weights(sample_weight: Tensor, y_true: Tensor) -> None:
         y_true: int (B, T).
 
     Raises:
-        ValueError: their ranks differ.
+        ValueError: their shapes differ, as far as they are known; Keras
+            would stretch weights of (B, 1), and divide by a row's once.
     """
-    if keras.ops.ndim(sample_weight) != keras.ops.ndim(y_true):
+    theirs, mine = map(_static_shape, (sample_weight, y_true))
+    if len(theirs) != len(mine) or any(
+        None not in sizes and sizes[0] != sizes[1]
+        for sizes in zip(theirs, mine, strict=True)
+    ):
         raise ValueError(
             "`sample_weight` must have a weight for each target token, "
-            f"shape (B, T). Received: rank {keras.ops.ndim(sample_weight)}"
+            f"shape (B, T). Received: {theirs} for targets of {mine}"
         )
+
+
+def _static_shape(value: Tensor) -> tuple[int | None, ...]:
+    sizes = keras.ops.shape(value)
+    return tuple(size if isinstance(size, int) else None for size in sizes)
 
 
 def share_of_tokens(sample_weight: Tensor) -> Tensor | float:

@@ -118,6 +118,11 @@ def get_sampler(sampler: Any) -> Any:
             "`sampler` must be a sampler's name or a keras_hub.samplers."
             f"Sampler. Received: sampler={sampler!r}"
         )
+    if isinstance(sampler, keras_hub.samplers.ContrastiveSampler):
+        raise ValueError(
+            "`sampler` must need logits alone; a ContrastiveSampler compares "
+            "hidden states, which no decoding here keeps."
+        )
     if getattr(sampler, "return_all_beams", False):
         raise ValueError(
             "`sampler` must give one output a text. "

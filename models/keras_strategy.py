@@ -11,6 +11,20 @@ import tensorflow as tf
 Logs = dict[str, Any]
 
 
+def gradient_clips(optimizer: Any) -> dict[str, float]:
+    """What Keras clips gradients by, by the argument's name.
+
+    Args:
+        optimizer: as `compile` takes it.
+    """
+    optimizer = keras.optimizers.get(optimizer)
+    # A `LossScaleOptimizer` leaves clipping to the one within.
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    names = ("clipnorm", "global_clipnorm", "clipvalue")
+    found = {name: getattr(optimizer, name, None) for name in names}
+    return {name: v for name, v in found.items() if v is not None}
+
+
 class _MeanOverReplicas(keras.metrics.Mean):
     """A mean over batches of losses that are a mean over replicas.
 
@@ -56,9 +70,8 @@ class StrategyModel(keras.Model):
                 f"model was made for {devices}. Leave it out: a TPU compiles "
                 "every step by itself."
             )
-        for clip in ("clipnorm", "global_clipnorm", "clipvalue"):
-            value = getattr(optimizer, clip, None)
-            if value is not None and replicas > 1:
+        for clip, value in gradient_clips(optimizer).items():
+            if replicas > 1:
                 raise ValueError(
                     f"`{clip}` must not be set on replicas: Keras clips each "
                     "one's part of a gradient before the parts are added. "
@@ -67,6 +80,21 @@ class StrategyModel(keras.Model):
         super().compile(optimizer, *args, jit_compile=jit_compile, **kwargs)
         if replicas > 1:
             self._loss_tracker = _MeanOverReplicas(name="loss")
+
+    def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+        self._refuse_replicas("train_on_batch", "fit")
+        return super().train_on_batch(*args, **kwargs)
+
+    def test_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+        self._refuse_replicas("test_on_batch", "evaluate")
+        return super().test_on_batch(*args, **kwargs)
+
+    def _refuse_replicas(self, method: str, other: str) -> None:
+        if self.distribute_strategy.num_replicas_in_sync > 1:
+            raise ValueError(
+                f"`{method}` takes one device's batch; a model on replicas "
+                f"takes a dataset, in `{other}`."
+            )
 
     def check_epoch(self, steps_per_epoch: int | None) -> None:
         """Refuses epochs that end within an execution of several steps.

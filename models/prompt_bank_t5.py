@@ -18,6 +18,7 @@ from keras_prompt.losses import (
     share_of_tokens,
 )
 from keras_prompt.models.data_position import inherited
+from keras_prompt.models.keras_strategy import gradient_clips
 from keras_prompt.models.pretrained import load_base
 from keras_prompt.models.prompted_t5 import BestPrompt
 from keras_prompt.models.t5.backbone import MeshT5Backbone
@@ -163,7 +164,7 @@ class PromptBankT5(TextBankT5):
                 "with reduction='mean_with_sample_weight'. "
                 f"Received: loss={loss!r} with reduction={reduction!r}"
             )
-        norm = getattr(optimizer, "global_clipnorm", None)
+        norm = gradient_clips(optimizer).get("global_clipnorm")
         if norm is not None:
             raise ValueError(
                 "`global_clipnorm` must not be set: it is a norm of all "

@@ -128,6 +128,11 @@ class TextBankT5(PromptedT5):
         card = self.bank.cards.get(task)
         found: Sequence[str] = card.label_words if card else ()
         if labels is not None:
+            if not isinstance(labels, Mapping):
+                raise ValueError(
+                    "`labels` must give each task's by its name, such as "
+                    f"{{{task!r}: [...]}}. Received: labels={labels!r:.60}"
+                )
             found = labels.get(task, ())
         if not len(found):
             raise ValueError(

@@ -3,7 +3,7 @@
 Letters: B batch, S the batch's longest input.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import NamedTuple
 
 import numpy as np
@@ -91,7 +91,11 @@ def check_texts(texts: Sequence[str], argument: str = "texts") -> None:
     expected = f"`{argument}` must be a sequence of strings. "
     if isinstance(texts, str):
         raise ValueError(f"{expected}Received one string: {texts[:40]!r}")
-    if not hasattr(texts, "__len__") or getattr(texts, "ndim", 1) != 1:
+    if (
+        not hasattr(texts, "__len__")
+        or isinstance(texts, (Set, Mapping))  # in what order?
+        or getattr(texts, "ndim", 1) != 1
+    ):
         kind = type(texts).__name__
         raise ValueError(f"{expected}Received: {kind}, which is no list.")
     for index, text in enumerate(texts):
@@ -117,10 +121,14 @@ def task_names(texts: Sequence[str], tasks: str | Sequence[str]) -> list[str]:
         tasks: a name for each text, or one for all.
 
     Raises:
-        ValueError: `texts` are no strings, or there is not a name for each.
+        ValueError: `texts` or `tasks` are no strings, or there is not a name
+            for each.
     """
     check_texts(texts)
-    names = [tasks] * len(texts) if isinstance(tasks, str) else list(tasks)
+    if isinstance(tasks, str):
+        return [tasks] * len(texts)
+    check_texts(tasks, "tasks")
+    names = list(tasks)
     if len(names) != len(texts):
         raise ValueError(
             "`tasks` must name one task a text, or one for all. Received: "

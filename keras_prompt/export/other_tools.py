@@ -6,8 +6,10 @@ without a card fits, and whose fingerprint it gets when it is exported.
 
 from pathlib import Path
 
+from numpy.typing import ArrayLike
+
 from keras_prompt.export.prompt import (
-    check_width,
+    checked_prompt,
     load_prompt,
     refuse_other_shape,
 )
@@ -43,7 +45,7 @@ def import_prompt(model: PromptTunedT5, path: str | Path) -> None:
 
 
 def export_npy(
-    model: PromptTunedT5, path: str | Path, *, prompt: FloatArray | None = None
+    model: PromptTunedT5, path: str | Path, *, prompt: ArrayLike | None = None
 ) -> int:
     """Writes a model's prompt as the paper's code does.
 
@@ -64,7 +66,7 @@ def export_npy(
 
 
 def export_peft(
-    model: PromptTunedT5, path: str | Path, *, prompt: FloatArray | None = None
+    model: PromptTunedT5, path: str | Path, *, prompt: ArrayLike | None = None
 ) -> int:
     """Writes a model's prompt as an adapter for PEFT, on torch.
 
@@ -85,9 +87,8 @@ def export_peft(
     return peft.write(path, _prompt(model, prompt))
 
 
-def _prompt(model: PromptTunedT5, prompt: FloatArray | None) -> FloatArray:
+def _prompt(model: PromptTunedT5, prompt: ArrayLike | None) -> FloatArray:
     if prompt is None:
         prompt = model.prompt.embeddings.numpy()
         return formats.finite_float32(prompt, "The model")
-    check_width(model, prompt)
-    return formats.finite_float32(prompt, "`prompt`")
+    return formats.finite_float32(checked_prompt(model, prompt), "`prompt`")

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from keras_prompt.models.prompted_t5 import PromptedT5
 from keras_prompt.prompt_files import (
@@ -24,7 +25,7 @@ def export_prompt(
     model: PromptedT5,
     path: str | Path,
     *,
-    prompt: FloatArray | None = None,
+    prompt: ArrayLike | None = None,
     task: str | None = None,
     label_words: Sequence[str] = (),
     steps: int | None = None,
@@ -61,7 +62,7 @@ def export_prompt(
     if prompt is None:
         prompt = model.prompt_weights[name].numpy()
     else:
-        check_width(model, prompt)
+        prompt = checked_prompt(model, prompt)
     best = model.best_prompts.get(name)
     if best is not None and np.array_equal(best.prompt, prompt):
         steps = best.step if steps is None else steps
@@ -79,18 +80,24 @@ def export_prompt(
     return write_prompt(path, prompt, card)
 
 
-def check_width(model: PromptedT5, prompt: FloatArray) -> None:
-    """Refuses a prompt that the model could not have.
+def checked_prompt(model: PromptedT5, prompt: ArrayLike) -> FloatArray:
+    """A prompt that the model could have, float32 (P, D).
+
+    Args:
+        model: for its D.
+        prompt: an array, a variable or lists.
 
     Raises:
         ValueError: it is not (P, D) with the model's D.
     """
+    prompt = np.asarray(prompt, np.float32)
     width = model.backbone.config.d_model
     if prompt.ndim != 2 or not len(prompt) or prompt.shape[1] != width:
         raise ValueError(
             f"`prompt` must have shape (prompt_length, {width}), the width of "
             f"{model.backbone.preset}. Received: shape {prompt.shape}"
         )
+    return prompt
 
 
 def make_card(

@@ -41,7 +41,8 @@ class PromptBank(keras.layers.Layer):
     Args:
         prompt_lengths: each prompt's number of vectors by the prompt's name,
             usually its task's.
-        prompt_initializer: of every prompt; see `PromptEmbedding`.
+        prompt_initializer: of every prompt; see `PromptEmbedding`. One with
+            a seed of its own draws the same numbers for each.
         name: of the layer.
 
     Call arguments:
@@ -167,13 +168,22 @@ class PromptBank(keras.layers.Layer):
                 # Two tasks may differ only in what a variable's name forbids.
                 name=f"{place:03d}_{re.sub(r'[^A-Za-z0-9_.-]', '.', name)}",
                 shape=(length, token_embeddings_shape[-1]),
-                initializer=self.prompt_initializer,
+                initializer=self._one_initializer(),
                 dtype="float32",
                 autocast=False,
             )
             weight.may_be_absent = True  # from a batch; for `Adafactor`
             self.prompts[name] = weight
         self.built = True
+
+    def _one_initializer(self) -> Any:
+        """A prompt's own: one object would draw the same for every prompt."""
+        initializer = self.prompt_initializer
+        if isinstance(initializer, keras.initializers.Initializer):
+            return (
+                initializer.clone()
+            )  # takes a seed anew, if it was given none
+        return initializer
 
     def call(
         self,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import keras
 import numpy as np
 import tensorflow as tf
 from oracles.mesh_run import FULL, build, bytes_per_device, devices, difference
@@ -184,6 +185,7 @@ def refusals(vocabulary, strategy):
         Task("toy", RowsSource({"validation": rows}), closed=False)
     )
     static = {"static_shapes": True, "drop_remainder": True, "repeat": True}
+    features, targets = next(iter(dataset(model, 8)))[:2]
 
     def inside(function):
         with strategy.scope():
@@ -201,8 +203,13 @@ def refusals(vocabulary, strategy):
             callbacks=[evaluator],
             verbose=0,
         ),
+        "train_on_batch": lambda: model.train_on_batch(features, targets),
+        "test_on_batch": lambda: model.test_on_batch(features, targets),
         "jit_compile": lambda: model.compile(jit_compile=True),
         "clipnorm": lambda: model.compile(Adafactor(0.3, clipnorm=1.0)),
+        "clipvalue": lambda: model.compile(
+            keras.optimizers.LossScaleOptimizer(Adafactor(0.3, clipvalue=1.0))
+        ),
         "mesh": lambda: inside(lambda: build(vocabulary, *MESHES[4][0])),
         "micro_batches": lambda: language_model(strategy, micro_batches=2),
         "part of an epoch": lambda: (

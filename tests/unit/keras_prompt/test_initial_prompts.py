@@ -38,6 +38,14 @@ def test_sampled_vocab_draws_distinct_common_tokens(table, tiny_tokenizer):
     assert list(again) != list(drawn)
 
 
+def test_sampled_vocab_draws_no_sentinel_and_no_padding(table, tiny_tokenizer):
+    padded = np.concatenate([table, table[:28]])
+    pieces = tiny_tokenizer.piece_count
+    start = initial_prompts.sampled_vocab()
+    drawn = make(start, padded, tiny_tokenizer, pieces)[:, 0]
+    assert sorted(drawn) == list(range(pieces))
+
+
 def test_sampled_vocab_repeats_only_when_it_must_and_warns(
     table, tiny_tokenizer
 ):

@@ -153,6 +153,17 @@ def test_names_that_differ_only_in_signs_are_two_prompts():
     assert len({weight.path for weight in bank.weights}) == 3
 
 
+def test_prompts_that_nobody_gave_a_value_start_each_on_its_own():
+    bank = PromptBank({"a": 2, "b": 2})
+    bank.build((None, None, 3))
+    a, b = (weight.numpy() for weight in bank.prompts.values())
+    assert not np.isin(a, b).any()
+    same = PromptBank({"a": 2, "b": 2}, keras.initializers.RandomNormal(seed=1))
+    same.build((None, None, 3))
+    a, b = (weight.numpy() for weight in same.prompts.values())
+    np.testing.assert_array_equal(a, b)
+
+
 def test_config_round_trip():
     bank = PromptBank({"a/b": 1, "c": 2}, prompt_initializer="zeros", name="p")
     copy = keras.layers.deserialize(keras.layers.serialize(bank))

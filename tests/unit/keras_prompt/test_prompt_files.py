@@ -147,6 +147,14 @@ def test_a_given_prompt_must_fit_the_model(tiny_model, tmp_path, shape):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_prompt_may_be_a_variable_or_lists(tiny_model, tmp_path):
+    embeddings = tiny_model.prompt.embeddings
+    for given in (embeddings, embeddings.value, embeddings.numpy().tolist()):
+        export_prompt(tiny_model, tmp_path / "p", prompt=given)
+        found = read_prompt(tmp_path / "p").prompt
+        np.testing.assert_array_equal(found, embeddings.numpy())
+
+
 def test_a_model_without_a_prompt_exports_none(tiny_model, tmp_path):
     plain = PlainT5(tiny_model.backbone, tiny_model.tokenizer)
     with pytest.raises(ValueError, match="A PlainT5 has no prompt"):

@@ -1,4 +1,4 @@
-"""The prompt of a run, exported where the run's task or model is not at hand."""
+"""A run's prompt, exported where its task or its model is not at hand."""
 
 import dataclasses
 import shutil
@@ -28,7 +28,9 @@ def make_config(preset, tmp_path, registered):
     """Settings of a run of two steps; its tasks are registered."""
     source = tasks.RowsSource({"train": ROWS, "validation": ROWS})
     for name in NAMES:
-        tasks.register(tasks.Task(name, source, labels=("negative", "positive")))
+        tasks.register(
+            tasks.Task(name, source, labels=("negative", "positive"))
+        )
 
     def make(task):
         return TuneConfig(
@@ -73,7 +75,9 @@ def test_label_words_that_nobody_knows_are_told(
     tune(make_config("films"), verbose=False)
     shutil.rmtree(tmp_path / "run" / "prompt")  # as of a run still under way
     monkeypatch.setattr(tasks, "_registered", {})
-    with pytest.warns(UserWarning, match="the prompt's card has no label words"):
+    with pytest.warns(
+        UserWarning, match="the prompt's card has no label words"
+    ):
         card = read_run_prompt(tmp_path / "run").card
     assert card.label_words == ()
 

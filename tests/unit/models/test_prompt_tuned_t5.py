@@ -214,6 +214,9 @@ def test_unknown_samplers_and_bare_strings_are_refused(tiny_model):
     all_beams = keras_hub.samplers.BeamSampler(return_all_beams=True)
     with pytest.raises(ValueError, match="must give one output a text"):
         tiny_model.generate(TEXTS, sampler=all_beams)
+    contrastive = keras_hub.samplers.ContrastiveSampler()
+    with pytest.raises(ValueError, match="must need logits alone"):
+        tiny_model.generate(TEXTS, sampler=contrastive)
     with pytest.raises(ValueError, match="sequence of strings"):
         tiny_model.generate("the film")
     with pytest.raises(ValueError, match="3 texts and 1 targets"):

@@ -85,6 +85,8 @@ def test_answers_are_in_the_order_of_the_texts(tiny_model, batch_size):
         ([["a", "b"]], r"texts\[0\] is a list"),
         (tf.constant(["a"]), r"texts\[0\] is a EagerTensor"),
         (np.array([["a"]]), "Received: ndarray, which is no list"),
+        ({"a", "b"}, "Received: set, which is no list"),
+        ({"a": 1}, "Received: dict, which is no list"),
         ((text for text in ["a"]), "Received: generator, which is no list"),
         (["a", "b\ud800"], r"texts\[1\] with '\\ud800', half a character"),
     ],
