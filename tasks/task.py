@@ -153,9 +153,7 @@ class Task:
 
     def read(self, written: str) -> str:
         """The target or label in what a model wrote: `to_write` undone."""
-        if not self.has_sentinel:
-            return written
-        return written.removeprefix(SENTINEL).lstrip()
+        return without_sentinel(written) if self.has_sentinel else written
 
     def examples(self, split: str, *, to_train: bool = False) -> list[Example]:
         """Text-to-text rows of a split, in the source's order.
@@ -297,3 +295,8 @@ class Task:
 def is_train(split: str) -> bool:
     """Whether a split is "train", or tfds' slice of it: "train[:100]"."""
     return split.split("[")[0] == "train"
+
+
+def without_sentinel(written: str) -> str:
+    """What a model wrote, less the `<extra_id_0>` before it."""
+    return written.removeprefix(SENTINEL).lstrip()

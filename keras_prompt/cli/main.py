@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: after --help, --version or wrong arguments.
     """
+    _open_streams()
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = parse(given)
     try:
@@ -60,6 +61,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         return _fail(f"error: {' '.join(str(error).split())}", _USERS_ERROR)
     return 0
+
+
+def _open_streams() -> None:
+    """Standard streams that are there and take every character."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # the caller closed it
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
+    # What an older encoding lacks comes out escaped, as on standard error.
+    if getattr(sys.stdout, "errors", None) == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _fail(line: str, code: int) -> int:

@@ -58,12 +58,6 @@ def run(options: argparse.Namespace) -> None:
         ValueError: there are no texts, or no label words to rank, or an
             option that would change nothing.
     """
-    texts = options.texts or [line.rstrip("\n") for line in sys.stdin]
-    if not texts:
-        raise ValueError(
-            "There is nothing to answer: give texts, or lines on standard "
-            "input."
-        )
     if options.answer_by != "rank" and options.labels:
         raise ValueError("--label goes with --answer-by rank only.")
     most = target_length(options)
@@ -71,6 +65,13 @@ def run(options: argparse.Namespace) -> None:
         answer = _local_answers(options, most)
     else:
         answer = _server_answers(options)
+    # Whoever types them learns first of what is wrong with the rest.
+    texts = options.texts or [line.rstrip("\n") for line in sys.stdin]
+    if not texts:
+        raise ValueError(
+            "There is nothing to answer: give texts, or lines on standard "
+            "input."
+        )
     size = options.batch_size
     # A bar beside the answers themselves would only disturb them.
     is_shown = len(texts) > size and not sys.stdout.isatty()
@@ -85,6 +86,8 @@ def _local_answers(options: argparse.Namespace, most: int) -> Answers:
     for option in ("task", "model", "timeout"):
         if getattr(options, option) is not None:
             raise ValueError(f"--{option} goes with --server only.")
+    from keras_prompt.tasks.task import SENTINEL_SUFFIX, without_sentinel
+
     options.dtype = options.dtype or DTYPE
     model, card = load_model(options)
     labels = options.labels or (card.label_words if card else ())
@@ -102,7 +105,9 @@ def _local_answers(options: argparse.Namespace, most: int) -> Answers:
         scores = model.rank(texts, labels, size, length)
         return [labels[best] for best in scores.argmax(axis=1)]
 
-    return answer
+    if card is None or not (card.task or "").endswith(SENTINEL_SUFFIX):
+        return answer
+    return lambda texts: list(map(without_sentinel, answer(texts)))
 
 
 def _server_answers(options: argparse.Namespace) -> Answers:

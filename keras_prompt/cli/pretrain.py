@@ -114,7 +114,7 @@ def run_pretraining(options: argparse.Namespace, **fixed: Any) -> None:
         result = pretrain(PretrainConfig(**given, **fixed))
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
-            "stopped; the same command goes on from the last validation"
+            "stopped; the same command goes on from the last validation, if any"
         ) from None
     if options.json:
         print(json.dumps(result))

@@ -114,12 +114,7 @@ def run(options: argparse.Namespace) -> None:
         (given["task"],) = options.task
     config = TuneConfig(**given)
     tune_it = tune if isinstance(config.task, str) else tune_bank
-    try:
-        result = tune_it(config, verbose=not options.json)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            "stopped and saved; the same command goes on from here"
-        ) from None
+    result = tune_it(config, verbose=not options.json)
     if options.json:
         print(json.dumps(dataclasses.asdict(result)))
         return

@@ -29,6 +29,7 @@ from keras_prompt.tokenizer import Tokenizer
 from keras_prompt.types import FloatArray
 
 _FIRST_WAIT = 0.05  # seconds before the second attempt; doubled each time
+_LONGEST = 1e6  # seconds; neither sockets nor gRPC can count for ever
 
 
 class Client:
@@ -172,7 +173,7 @@ class Client:
         end = time.monotonic() + self._timeout
         wait = _FIRST_WAIT
         while True:
-            left = max(end - time.monotonic(), 0.001)
+            left = min(max(end - time.monotonic(), 0.001), _LONGEST)
             try:
                 found = self._transport.predict(
                     self._model, signature, inputs, left

@@ -87,7 +87,11 @@ def fit(
         )
     except KeyboardInterrupt:
         checkpoint.save_now()
-        raise
+        if not checkpoint.path.is_file():
+            raise
+        raise KeyboardInterrupt(
+            "stopped and saved; the same command goes on from here"
+        ) from None
     finally:
         bar.close()
     return history

@@ -7,6 +7,7 @@ start the server, and run them with both set.
 """
 
 import contextlib
+import math
 import os
 import socket
 import threading
@@ -138,6 +139,16 @@ def free_port():
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return one.getsockname()[1]
+
+
+@pytest.mark.parametrize("kind", ["grpc", "rest"])
+def test_a_timeout_may_be_without_end(model, served, kind):
+    tokenizer = served.alone["films"].tokenizer
+    with (
+        getattr(stub_server, f"{kind}_server")(model) as address,
+        Client(address, tokenizer, timeout=math.inf) as client,
+    ):
+        assert len(client.generate(TEXTS[:1], TASKS[:1])) == 1
 
 
 @pytest.mark.parametrize("scheme", ["", "http://"])

@@ -13,6 +13,7 @@ import pytest
 from command_line import run
 
 from keras_prompt import tasks
+from keras_prompt.export.prompt import export_prompt
 from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
 from keras_prompt.models.t5.backbone import MeshT5Backbone
 from keras_prompt.prompt_files import read_prompt
@@ -210,6 +211,16 @@ def test_predict_reads_lines_and_refuses_none(
     assert "There is nothing to answer" in err
 
 
+def test_predict_takes_the_sentinel_off(capsys, tiny_model, preset, tmp_path):
+    words = ["<extra_id_0> positive", "<extra_id_0> negative"]
+    export_prompt(
+        tiny_model, tmp_path / "p", task="films+sentinel", label_words=words
+    )
+    model = ("predict", "--prompt", tmp_path / "p", "--preset", preset)
+    code, out, _ = run(capsys, *model, "--answer-by", "rank", "a film")
+    assert (code, out in ("positive\n", "negative\n")) == (0, True)
+
+
 def test_tasks_show_prints_facts_and_texts(capsys, task):
     code, out, _ = run(capsys, "tasks", "show", "films", "--rows", "1")
     assert code == 0
@@ -287,16 +298,28 @@ def test_a_misspelt_initial_prompt_is_named_before_a_folder_is_made(
     assert not (tmp_path / "run").exists()
 
 
-def test_an_interrupt_is_one_line_and_exit_code_130(capsys, tune, monkeypatch):
+@pytest.mark.parametrize(
+    ("place", "line"),
+    [
+        ("models.prompt_tuned_t5.PromptTunedT5.from_preset", "interrupted"),
+        ("training.evaluator.TaskEvaluator.on_epoch_end", "interrupted"),
+        (
+            "training.history.ProgressBar.on_train_batch_end",
+            "stopped and saved; the same command goes on from here",
+        ),
+    ],
+)
+def test_an_interrupt_is_one_line_and_exit_code_130(
+    capsys, tune, tmp_path, monkeypatch, place, line
+):
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("keras_prompt.training.tune.tune", interrupt)
-    code, out, err = run(capsys, *tune)
-    assert (code, out) == (130, "")
-    assert err == (
-        "keras-prompt: stopped and saved; the same command goes on from here\n"
-    )
+    monkeypatch.setattr(f"keras_prompt.{place}", interrupt)
+    code, out, err = run(capsys, *tune, "--evaluate-every", "2")
+    assert (code, out, err) == (130, "", f"keras-prompt: {line}\n")
+    is_saved = (tmp_path / "run" / "checkpoint.safetensors").is_file()
+    assert is_saved == line.startswith("stopped and saved")
 
 
 def test_a_reader_that_has_enough_is_no_error(tmp_path):
@@ -363,6 +386,6 @@ def test_a_real_interrupt_of_a_process_is_one_line(preset, tmp_path):
     assert out == ""
     assert err.splitlines()[-1] == (
         "keras-prompt: stopped; the same command goes on from the last "
-        "validation"
+        "validation, if any"
     )
     assert "Traceback" not in err
