@@ -2,9 +2,11 @@
 
 import numbers
 
+LARGEST = 2**31 - 1  # TensorFlow counts in int32
+
 
 def check_integers(**values: tuple[object, int]) -> None:
-    """Refuses what is no integer, or less than the least allowed.
+    """Refuses what is no integer, too small, or above `LARGEST`.
 
     Args:
         values: by an argument's name, what came and the least that may.
@@ -12,7 +14,7 @@ def check_integers(**values: tuple[object, int]) -> None:
             Python counts among them, are not.
 
     Raises:
-        ValueError: an argument is no integer, or too small.
+        ValueError: an argument is no integer, too small or too large.
 
     >>> check_integers(steps=(2.5, 1))
     Traceback (most recent call last):
@@ -30,6 +32,8 @@ def check_integers(**values: tuple[object, int]) -> None:
                 if least == 1
                 else f"an integer of at least {least}"
             )
-            raise ValueError(
-                f"`{name}` must be {rule}. Received: {name}={value!r}"
-            )
+        elif value > LARGEST:
+            rule = f"at most {LARGEST:,}"
+        else:
+            continue
+        raise ValueError(f"`{name}` must be {rule}. Received: {name}={value!r}")

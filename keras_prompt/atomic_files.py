@@ -29,10 +29,13 @@ def partial_path(path: Path) -> Path:
 def write_file(path: Path, content: bytes | str) -> None:
     """Replaces a file in one step; a crash leaves the old one or the new.
 
+    Of a link, what it leads to is replaced.
+
     Raises:
         OSError: it cannot be written; the old one, if any, is unharmed.
     """
     data = content.encode() if isinstance(content, str) else content
+    path = _behind_links(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = partial_path(path)
@@ -83,11 +86,13 @@ def new_folder(folder: Path) -> Iterator[Path]:
     If filling it fails, it is removed, and `folder` is as it was.
 
     Args:
-        folder: may be absent, as may the folders above it.
+        folder: may be absent, as may the folders above it. Of a link, what it
+            leads to is replaced: it may be another disk.
 
     Raises:
         OSError: it cannot be written.
     """
+    folder = _behind_links(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_path(folder)
     try:
@@ -136,6 +141,10 @@ def remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+def _behind_links(path: Path) -> Path:
+    return path.resolve() if path.is_symlink() else path
 
 
 def _sync(path: Path) -> None:

@@ -5,25 +5,29 @@ import math
 from collections.abc import Callable
 from typing import TypeVar
 
+from keras_prompt.arguments import LARGEST
+
 Number = TypeVar("Number", int, float)
 
 
 def positive_integer(text: str) -> int:
-    """A whole number from 1.
+    """A whole number from 1, at most `arguments.LARGEST`.
 
     Raises:
         argparse.ArgumentTypeError: the text is no such number.
     """
-    return _checked(text, int, lambda value: value > 0, "a positive integer")
+    return _checked(
+        text, int, lambda value: 0 < value <= LARGEST, "a positive integer"
+    )
 
 
 def natural_number(text: str) -> int:
-    """A whole number from 0.
+    """A whole number from 0, at most `arguments.LARGEST`.
 
     Raises:
         argparse.ArgumentTypeError: the text is no such number.
     """
-    return _checked(text, int, lambda value: value >= 0, "0 or more")
+    return _checked(text, int, lambda value: 0 <= value <= LARGEST, "0 or more")
 
 
 def positive_number(text: str) -> float:

@@ -89,6 +89,6 @@ def export_peft(
 
 def _prompt(model: PromptTunedT5, prompt: ArrayLike | None) -> FloatArray:
     if prompt is None:
-        prompt = model.prompt.embeddings.numpy()
-        return formats.finite_float32(prompt, "The model")
+        vectors: FloatArray = model.prompt.embeddings.numpy()
+        return formats.finite_float32(vectors, "The model")
     return formats.finite_float32(checked_prompt(model, prompt), "`prompt`")

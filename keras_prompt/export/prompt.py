@@ -59,17 +59,18 @@ def export_prompt(
         OSError: the place cannot be written; nothing is left behind.
     """
     name = model.prompt_name(task)
+    vectors: FloatArray
     if prompt is None:
-        prompt = model.prompt_weights[name].numpy()
+        vectors = model.prompt_weights[name].numpy()
     else:
-        prompt = checked_prompt(model, prompt)
+        vectors = checked_prompt(model, prompt)
     best = model.best_prompts.get(name)
-    if best is not None and np.array_equal(best.prompt, prompt):
+    if best is not None and np.array_equal(best.prompt, vectors):
         steps = best.step if steps is None else steps
         score = best.score if score is None else score
     card = make_card(
         model,
-        prompt,
+        vectors,
         task=task,
         label_words=label_words,
         steps=steps,
@@ -77,7 +78,7 @@ def export_prompt(
         score=score,
         metrics=metrics,
     )
-    return write_prompt(path, prompt, card)
+    return write_prompt(path, vectors, card)
 
 
 def checked_prompt(model: PromptedT5, prompt: ArrayLike) -> FloatArray:
@@ -90,14 +91,14 @@ def checked_prompt(model: PromptedT5, prompt: ArrayLike) -> FloatArray:
     Raises:
         ValueError: it is not (P, D) with the model's D.
     """
-    prompt = np.asarray(prompt, np.float32)
+    vectors: FloatArray = np.asarray(prompt, np.float32)
     width = model.backbone.config.d_model
-    if prompt.ndim != 2 or not len(prompt) or prompt.shape[1] != width:
+    if vectors.ndim != 2 or not len(vectors) or vectors.shape[1] != width:
         raise ValueError(
             f"`prompt` must have shape (prompt_length, {width}), the width of "
-            f"{model.backbone.preset}. Received: shape {prompt.shape}"
+            f"{model.backbone.preset}. Received: shape {vectors.shape}"
         )
-    return prompt
+    return vectors
 
 
 def make_card(

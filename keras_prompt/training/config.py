@@ -14,7 +14,6 @@ from keras_prompt.layers.prompt_embedding import InitialPrompt
 from keras_prompt.registry import lookup
 from keras_prompt.training.evaluation import ANSWERS
 from keras_prompt.training.run_settings import (
-    MAX_SEED,
     PRETRAINING,
     TUNING,
     as_stored,
@@ -153,10 +152,6 @@ class TuneConfig:
             "answer_by": (
                 self.answer_by in ANSWERS,
                 f"must be one of {ANSWERS}",
-            ),
-            "seed": (
-                self.seed <= MAX_SEED,
-                f"must be at most {MAX_SEED}",
             ),
             "steps": (
                 self.steps % min(self.evaluate_every, self.steps) == 0,

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 
-MAX_SEED = 2**31 - 1  # of an int32, which every generator here takes
 # Each kind's record of its settings, and who writes it.
 TUNING, PRETRAINING = "config.json", "run.json"
 _WRITERS = {

@@ -10,7 +10,6 @@ from keras_prompt.arguments import check_integers
 from keras_prompt.atomic_files import write_file
 from keras_prompt.tasks.span_corruption import check_span_corruption_length
 from keras_prompt.training.run_settings import (
-    MAX_SEED,
     PRETRAINING,
     TUNING,
     as_stored,
@@ -106,7 +105,7 @@ class PretrainConfig:
         for field in ("vocab_size", "train_vocabulary"):
             if getattr(self, field) is not None:
                 sizes[field] = (getattr(self, field), 1)
-        check_integers(**sizes)
+        check_integers(**sizes, seed=(self.seed, 0))
         for field in ("learning_rate", "clip_norm"):
             value = getattr(self, field)
             if value is not None and not (math.isfinite(value) and value > 0):
@@ -140,10 +139,6 @@ class PretrainConfig:
                 and not (is_prefix_lm and self.input_length % 2),
                 "must be at least 2, and even for prefix_lm, whose rows are "
                 "two examples",
-            ),
-            "seed": (
-                0 <= self.seed <= MAX_SEED,
-                f"must be from 0 to {MAX_SEED}",
             ),
             "micro_batches": (
                 self.batch_size % self.micro_batches == 0,

@@ -25,6 +25,8 @@ def test_an_integer_that_is_large_enough_is_taken(value, least):
         (np.True_, 0, "an integer of at least 0"),
         ("3", 1, "a positive integer"),
         (None, 1, "a positive integer"),
+        (2**31, 1, "at most 2,147,483,647"),
+        (np.int64(2**40), 0, "at most 2,147,483,647"),
     ],
 )
 def test_another_value_is_refused_with_what_came(value, least, rule):
