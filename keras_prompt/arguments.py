@@ -32,7 +32,7 @@ def check_integers(**values: tuple[object, int]) -> None:
                 if least == 1
                 else f"an integer of at least {least}"
             )
-        elif value > LARGEST:
+        elif int(value) > LARGEST:
             rule = f"at most {LARGEST:,}"
         else:
             continue

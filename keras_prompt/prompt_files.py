@@ -42,7 +42,7 @@ class PromptCard:
         steps: optimizer steps behind it.
         seed: of the initial prompt and the data's order.
         score: on the evaluation split, which also chose the prompt.
-        metrics: of which the score is the mean.
+        metrics: of which the score is one, or the mean.
         versions: of the libraries that wrote it.
         files: SHA-256 of each of the folder's other files, which tells a
             damaged copy; `write_prompt` fills it in.

@@ -163,6 +163,13 @@ class PromptedT5(ResumableModel):
     def save(self, *args: Any, **kwargs: Any) -> None:
         self.get_config()  # before Keras has begun a file
 
+    def export(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise NotImplementedError(
+            "A model behind prompts is exported in two parts: the prompt by "
+            "keras_prompt.export_prompt, and its T5, once for all prompts, by "
+            "keras_prompt.export_server."
+        )
+
     def get_config(self) -> NoReturn:
         raise NotImplementedError(
             "A model behind prompts is not saved whole, as its T5 lies in its "

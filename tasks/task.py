@@ -62,6 +62,8 @@ class Task:
             None compares the text itself.
         metrics: functions `(targets, predictions) -> {name: 0..100}`, no
             name twice and none of `SUMMARIES`. None is t5's accuracy.
+        score_by: the metric to choose checkpoints by; None takes the mean of
+            all.
         closed: whether every target is one of `labels`.
         train_preprocessors: applied before `preprocessors` to rows that are
             trained on; not to those of an evaluation, whatever their split.
@@ -84,6 +86,7 @@ class Task:
     closed: bool = True
     train_preprocessors: Sequence[Preprocessor] = ()
     has_sentinel: bool = False
+    score_by: str | None = None
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -270,13 +273,18 @@ class Task:
         return self.postprocessor(text, example=example, is_target=is_target)
 
     def score(self, metrics: Mapping[str, float]) -> float:
-        """One figure to select checkpoints by: the mean of the metrics.
+        """One figure to select checkpoints by: `score_by`, or the mean.
 
         Lester et al. 2021, section 3: "the dataset's default metric", or
         their mean where there are several.
+
+        Raises:
+            ValueError: there are no metrics, or none of that name.
         """
         if not metrics:
             raise ValueError("`metrics` must hold at least one figure.")
+        if self.score_by is not None:
+            return lookup("metric", self.score_by, metrics)
         return sum(metrics.values()) / len(metrics)
 
     def majority(self, examples: Sequence[Example]) -> dict[str, float] | None:

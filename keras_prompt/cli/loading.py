@@ -1,6 +1,7 @@
 """A model, with exported prompts in it or without one, for the verbs."""
 
 import argparse
+import os
 from typing import TYPE_CHECKING
 
 from keras_prompt.cli.arguments import positive_integer
@@ -133,7 +134,9 @@ def load_ensemble(
     from keras_prompt.models.ensemble import PromptEnsemble
     from keras_prompt.models.prompt_bank_t5 import PromptBankT5
 
-    if len(set(options.ensemble)) < len(options.ensemble):
+    if len(set(map(os.path.realpath, options.ensemble))) < len(
+        options.ensemble
+    ):
         raise ValueError(
             "--ensemble must name different prompts. "
             f"Received: {' '.join(options.ensemble)}"

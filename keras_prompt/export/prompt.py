@@ -48,7 +48,7 @@ def export_prompt(
             `model.best` if this is that prompt.
         seed: of the run.
         score: on the evaluation split; defaults as `steps` does.
-        metrics: of which the score is the mean.
+        metrics: of which the score is one, or the mean.
 
     Returns:
         Bytes of all files: 4 * P * D and about 17 KB of graph and card.
@@ -122,7 +122,7 @@ def make_card(
         steps: optimizer steps behind the prompt.
         seed: of the run.
         score: on the evaluation split.
-        metrics: of which the score is the mean.
+        metrics: of which the score is one, or the mean.
     """
     return PromptCard(
         base=model.backbone.preset,

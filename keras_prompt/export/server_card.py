@@ -55,9 +55,14 @@ def absolute_root(prompt_root: str | Path) -> str:
     """The folder of the prompts' folders, as the served graph has it.
 
     Raises:
-        ValueError: it has characters that the graph would take for a pattern,
-            or is an address.
+        ValueError: it is empty, has characters that the graph would take for
+            a pattern, or is an address.
     """
+    if prompt_root == "":
+        raise ValueError(
+            "`prompt_root` must name a folder; of the current one that is '.'. "
+            "Received: prompt_root=''"
+        )
     if "://" in str(prompt_root):
         raise ValueError(
             "`prompt_root` must be a folder of the server's file system, where "

@@ -1,6 +1,7 @@
 """What TensorFlow Serving reads beside a SavedModel: how to serve it."""
 
 import dataclasses
+import re
 import shlex
 import tempfile
 from pathlib import Path
@@ -52,8 +53,9 @@ def write_serving_config(
 
     Raises:
         FileNotFoundError: the folder holds no exported server.
-        ValueError: a number is not positive, the name is no name, or the
-            stubs of TensorFlow Serving are not installed.
+        ValueError: a number is not positive, the name is no name, another
+            base is served from that folder, or the stubs of TensorFlow
+            Serving are not installed.
         OSError: a file cannot be written.
     """
     check_integers(
@@ -68,6 +70,7 @@ def write_serving_config(
     version = _newest_version(base)
     card = read_server_card(version)
     folder = base.parent
+    _refuse_other_base(folder / MODELS, base)
     records = _warm_up_records(name, card)
     write_file(folder / MODELS, _models(name, base))
     write_file(
@@ -95,6 +98,18 @@ def _newest_version(base: Path) -> Path:
             f"{base}/1, and give {base}."
         )
     return max(versions, key=lambda path: int(path.name))
+
+
+def _refuse_other_base(path: Path, base: Path) -> None:
+    """Refuses to drop a base that is served from the same folder."""
+    text = path.read_text() if path.is_file() else ""
+    served = re.findall('base_path: "(.*)"', text)
+    if set(served) - {str(base)}:
+        raise ValueError(
+            f"{path} serves {' and '.join(served)}, and would be replaced. "
+            f"Put {base.name} in another folder, or its `config` block into "
+            "that file by hand."
+        )
 
 
 def _models(name: str, base: Path) -> str:

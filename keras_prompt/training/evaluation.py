@@ -19,7 +19,7 @@ class Evaluation:
     """What an evaluation found; metrics from 0 to 100.
 
     Attributes:
-        score: mean of the metrics, by which the paper chooses a prompt.
+        score: of the metrics, by which a prompt is chosen: `Task.score`.
         metrics: by name.
         majority: the same metrics of always giving the most frequent target;
             empty where a task's outputs are free text.

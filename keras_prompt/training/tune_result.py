@@ -30,7 +30,7 @@ class TuneResult:
         score: of the best one on the evaluation split, which chose it.
         best_step: optimizer steps behind it.
         steps: of the run.
-        metrics: of the best one, whose mean is the score.
+        metrics: of the best one; the score is one of them, or their mean.
         majority: the metrics of always giving the most frequent target.
         illegal_share: of its outputs that are no label, 0 to 1.
         folder: of the best prompt, or of the best model, which `from_preset`

@@ -114,6 +114,18 @@ def test_records_belong_to_the_newest_version(base):
     assert not (base / "1/assets.extra/tf_serving_warmup_requests").exists()
 
 
+def test_another_base_of_the_same_folder_is_not_dropped(base, served):
+    first = write_serving_config(base).models
+    text = first.read_text()
+    other = shutil.copytree(served.base.parent, base.parent / "other")
+    with pytest.raises(ValueError, match=f"models.config serves {base}, and"):
+        write_serving_config(other, name="other")
+    assert first.read_text() == text
+    assert not (other / "1/assets.extra/tf_serving_warmup_requests").exists()
+    write_serving_config(base, name="renamed")
+    assert 'name: "renamed"' in first.read_text()
+
+
 def test_the_verb_prints_the_files_and_a_docker_line(base, served, capsys):
     assert cli.main(["serve-config", str(base)]) == 0
     *files, line = capsys.readouterr().out.splitlines()

@@ -167,9 +167,10 @@ def test_an_ensemble_prints_each_prompt_average_best_and_votes(
     assert found["vote"]["score"] == pytest.approx(
         float(out.splitlines()[-2].split()[-1]), abs=0.05
     )
-    code, out, err = run(capsys, *ensemble[:3], *ensemble[2:])
-    assert (code, out) == (1, "")
-    assert "must name different prompts" in err
+    for again in (prompts[0], f"{prompts[0]}/"):
+        code, out, err = run(capsys, *ensemble[:3], again, *ensemble[2:])
+        assert (code, out) == (1, "")
+        assert "must name different prompts" in err
 
 
 def test_a_limit_takes_rows_from_the_front(capsys, tune, preset):

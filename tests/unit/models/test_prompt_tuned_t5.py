@@ -321,6 +321,12 @@ def test_saving_it_whole_says_what_to_do_instead(tiny_model, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_keras_export_says_what_to_do_instead(tiny_model, tmp_path):
+    with pytest.raises(NotImplementedError, match=r"export_prompt.*t_server"):
+        tiny_model.export(tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_score_that_is_no_number_is_worse_than_any(tiny_model):
     for step, score in enumerate([float("nan"), 50.0, float("nan"), 40.0]):
         tiny_model.keep_best("films", score, step)

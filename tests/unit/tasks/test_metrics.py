@@ -168,3 +168,10 @@ def test_the_score_of_a_task_is_the_mean_of_its_metrics():
     assert tasks.get("super_glue/cb").score(
         {"mean_3class_f1": 40.0, "accuracy": 50.0}
     ) == pytest.approx(45.0)
+
+
+def test_squad_s_score_is_its_f1_as_the_paper_chose():
+    squad = tasks.get("squad")
+    assert squad.score({"em": 40.0, "f1": 60.0}) == 60.0
+    with pytest.raises(ValueError, match="Unknown metric 'f1'"):
+        squad.score({"em": 40.0})
