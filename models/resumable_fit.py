@@ -75,7 +75,7 @@ class ResumableModel(StrategyModel):
         given.apply_defaults()
         options = dict(given.arguments)
         del options["self"]
-        x, epochs = options["x"], options["epochs"]
+        x = options["x"]
         self.check_data(x)
         self.check_data(options["validation_data"])
         if options["class_weight"] is not None:
@@ -94,9 +94,9 @@ class ResumableModel(StrategyModel):
         position = getattr(x, "position", None)
         if position is None and inherited(x, "position") is not None:
             warnings.warn(_POSITION_LOST, stacklevel=2)
-        steps_per_epoch = per_epoch = options["steps_per_epoch"]
+        per_epoch = options["steps_per_epoch"]
         if position is not None:
-            per_epoch = steps_per_epoch or position.batches_per_epoch
+            per_epoch = per_epoch or position.batches_per_epoch
         self.check_epoch(per_epoch)
         batches_done = 0
         self._initial_epoch = None  # what a callback set in an earlier fit
@@ -112,31 +112,31 @@ class ResumableModel(StrategyModel):
         if position is not None:
             callbacks.insert(0, TrackPosition(position))
         options["callbacks"] = callbacks
+        return self._fit_from(batches_done, per_epoch, options)
+
+    def _fit_from(
+        self, batches_done: int, per_epoch: int | None, options: dict[str, Any]
+    ) -> keras.callbacks.History:
+        """Keras' `fit`, of which so many batches are done."""
         fit = fixed_order_of_sums()(super().fit)
         if per_epoch is None or not batches_done:
             return fit(**options)
+        epochs = options["epochs"]
         initial_epoch, into_epoch = divmod(batches_done, per_epoch)
-        if into_epoch and steps_per_epoch is not None:
+        if into_epoch:
             # Keras runs epochs of one length; the broken one is shorter.
-            options |= {
+            rest = {
                 "initial_epoch": initial_epoch,
                 "epochs": min(epochs, initial_epoch + 1),
                 "steps_per_epoch": per_epoch - into_epoch,
             }
             with _unfinished(self.optimizer):
-                history = fit(**options)
+                history = fit(**options | rest)
             initial_epoch += 1
             if initial_epoch >= epochs or self.stop_training:
                 self.optimizer.finalize_variable_values(self.trainable_weights)
                 return history
-        return fit(
-            **options
-            | {
-                "initial_epoch": initial_epoch,
-                "epochs": epochs,
-                "steps_per_epoch": steps_per_epoch,
-            }
-        )
+        return fit(**options | {"initial_epoch": initial_epoch})
 
 
 @contextlib.contextmanager

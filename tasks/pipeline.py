@@ -182,7 +182,7 @@ def with_position(
         )
     else:
         # How many batches are left depends on a variable, so tf.data cannot
-        # know; Keras asks before each epoch.
+        # know. Keras asks once, before the first epoch of a `fit`.
         dataset.cardinality = position.remaining
     dataset.position = position
     return dataset
