@@ -9,7 +9,11 @@ from typing import Any
 
 import keras
 
-from keras_prompt.models.data_position import TrackPosition, inherited
+from keras_prompt.models.data_position import (
+    TrackPosition,
+    inherited,
+    whole_epochs_afterwards,
+)
 from keras_prompt.models.fixed_sums import fixed_order_of_sums
 from keras_prompt.models.keras_strategy import StrategyModel
 
@@ -109,10 +113,12 @@ class ResumableModel(StrategyModel):
                 batches_done = callback.resume(
                     self, per_epoch, position, callbacks
                 )
-        if position is not None:
-            callbacks.insert(0, TrackPosition(position))
         options["callbacks"] = callbacks
-        return self._fit_from(batches_done, per_epoch, options)
+        if position is None:
+            return self._fit_from(batches_done, per_epoch, options)
+        callbacks.insert(0, TrackPosition(position))
+        with whole_epochs_afterwards(position):
+            return self._fit_from(batches_done, per_epoch, options)
 
     def _fit_from(
         self, batches_done: int, per_epoch: int | None, options: dict[str, Any]

@@ -114,12 +114,14 @@ def make_dataset(
         )
         check_not_empty(task, split, order, "drop_remainder")
         position = Position(
-            order.batches_per_epoch, data_fingerprint([rows], [order])
+            order.batches_per_epoch,
+            data_fingerprint([rows], [order]),
+            is_endless=repeat,
         )
         batches = order.dataset(position, repeat=repeat).map(
             rows.batch, num_parallel_calls=2, deterministic=True
         )
-        return with_position(batches, position, repeat=repeat)
+        return with_position(batches, position)
 
 
 def token_rows(
@@ -171,11 +173,11 @@ def data_fingerprint(
 
 
 def with_position(
-    batches: tf.data.Dataset, position: Position, *, repeat: bool
+    batches: tf.data.Dataset, position: Position
 ) -> tf.data.Dataset:
     """Batches that start at a position, with the position as attribute."""
     dataset = batches.prefetch(tf.data.AUTOTUNE)
-    if repeat:
+    if position.is_endless:
         endless = tf.data.experimental.INFINITE_CARDINALITY
         dataset = dataset.apply(
             tf.data.experimental.assert_cardinality(endless)
