@@ -68,16 +68,35 @@ class TrackPosition(keras.callbacks.Callback):
     """Moves a dataset's position past the batches of every finished epoch.
 
     Without it each epoch would read the data in the first one's order.
+
+    Args:
+        position: of the dataset.
+        steps_per_epoch: batches of an epoch, as `fit` counts them.
     """
 
-    def __init__(self, position: Position) -> None:
+    def __init__(self, position: Position, steps_per_epoch: int) -> None:
         super().__init__()
         self._position = position
+        self._steps_per_epoch = steps_per_epoch
         self._start = 0
         self._seen = 0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._start = _read(self._position)
+
+    def on_epoch_begin(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        if self._start or not epoch:
+            return
+        # The data are new and the run is not: `fit` got an `initial_epoch`,
+        # or Keras' `BackupAndRestore` found one.
+        start = epoch * self._steps_per_epoch
+        if not self._position.is_endless:
+            # Keras has asked how many batches are left: a whole epoch's.
+            start -= start % self._position.batches_per_epoch
+        self._start = start
+        self._position.batch.assign(start)
 
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None

@@ -116,7 +116,7 @@ class ResumableModel(StrategyModel):
         options["callbacks"] = callbacks
         if position is None:
             return self._fit_from(batches_done, per_epoch, options)
-        callbacks.insert(0, TrackPosition(position))
+        callbacks.insert(0, TrackPosition(position, per_epoch))
         with whole_epochs_afterwards(position):
             return self._fit_from(batches_done, per_epoch, options)
 

@@ -60,3 +60,38 @@ def test_an_endless_dataset_goes_on_where_a_fit_ended(model):
     data = batches(model, repeat=True)
     assert epochs_of(model, data, steps_per_epoch=3) == [[0, 0, 3]]
     assert epochs_of(model, data, steps_per_epoch=3) == [[0, 3, 3]]
+
+
+def test_an_initial_epoch_is_that_of_new_data_too(model):
+    found = epochs_of(model, batches(model), initial_epoch=2, epochs=4)
+    assert found == [[2, 8, 4], [3, 12, 4]]
+    data = batches(model, repeat=True)
+    found = epochs_of(model, data, initial_epoch=2, epochs=3, steps_per_epoch=3)
+    assert found == [[2, 6, 3]]
+    # Data that were used go on where they are.
+    found = epochs_of(model, data, initial_epoch=2, epochs=3, steps_per_epoch=3)
+    assert found == [[2, 9, 3]]
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't")
+def test_keras_own_backup_goes_on_with_the_rows_that_come_next(model, tmp_path):
+    def run(stop_at=None):
+        stop = keras.callbacks.LambdaCallback(
+            on_epoch_end=interrupt_at(stop_at)
+        )
+        backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
+        return epochs_of(
+            model, batches(model), epochs=3, callbacks=[stop, backup]
+        )
+
+    with pytest.raises(KeyboardInterrupt):
+        run(stop_at=1)
+    assert run() == [[1, 4, 4], [2, 8, 4]]
+
+
+def interrupt_at(stop_at):
+    def interrupt(epoch, logs):
+        if epoch == stop_at:
+            raise KeyboardInterrupt
+
+    return interrupt
