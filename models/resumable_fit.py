@@ -111,7 +111,11 @@ class ResumableModel(StrategyModel):
         for callback in callbacks:
             if hasattr(callback, "resume"):
                 batches_done = callback.resume(
-                    self, per_epoch, position, callbacks
+                    self,
+                    options["initial_epoch"],
+                    per_epoch,
+                    position,
+                    callbacks,
                 )
         options["callbacks"] = callbacks
         if position is None:
