@@ -31,6 +31,11 @@ _NOTHING_LEARNS = (
     "learns only if it was loaded to, by "
     "`PlainT5.from_preset(…, trainable=True)`."
 )
+_NOT_SAVED_WHOLE = (
+    "`ModelCheckpoint` must not save the model whole, as `from_preset` makes "
+    "it anew. Pass it `save_weights_only=True` and a name in `.weights.h5`, or "
+    "give `fit` a `PromptCheckpoint`."
+)
 
 
 class ResumableModel(StrategyModel):
@@ -92,9 +97,14 @@ class ResumableModel(StrategyModel):
         # Callbacks that save come last: what the others find out in the same
         # step belongs to what is saved.
         callbacks = sorted(
-            keras.tree.flatten(options["callbacks"] or []),
+            _each(options["callbacks"]),
             key=lambda callback: hasattr(callback, "resume"),
         )
+        for callback in callbacks:
+            if isinstance(callback, keras.callbacks.ModelCheckpoint) and (
+                not callback.save_weights_only
+            ):
+                raise ValueError(_NOT_SAVED_WHOLE)
         position = getattr(x, "position", None)
         if position is None and inherited(x, "position") is not None:
             warnings.warn(_POSITION_LOST, stacklevel=2)
@@ -147,6 +157,15 @@ class ResumableModel(StrategyModel):
                 self.optimizer.finalize_variable_values(self.trainable_weights)
                 return history
         return fit(**options | {"initial_epoch": initial_epoch})
+
+
+def _each(callbacks: Any) -> Iterator[keras.callbacks.Callback]:
+    """The callbacks by themselves, also those in Keras' `CallbackList`."""
+    for callback in keras.tree.flatten(callbacks or []):
+        if isinstance(callback, keras.callbacks.CallbackList):
+            yield from _each(callback.callbacks)
+        else:
+            yield callback
 
 
 @contextlib.contextmanager

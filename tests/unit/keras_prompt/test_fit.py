@@ -273,6 +273,35 @@ def test_a_scaled_loss_resumes_in_the_same_process(start, tmp_path):
         )
 
 
+def test_a_checkpoint_in_a_callback_list_of_keras_resumes(start, tmp_path):
+    for epochs, nested, expected in (
+        (1, False, [0]),
+        (2, False, [1]),
+        (3, True, [2]),
+    ):
+        model = start()
+        callbacks = keras.callbacks.CallbackList([PromptCheckpoint(tmp_path)])
+        history = model.fit(
+            batches(model),
+            epochs=epochs,
+            callbacks=[callbacks] if nested else callbacks,
+            verbose=0,
+        )
+        assert history.epoch == expected
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't")
+def test_only_saving_it_whole_is_refused_and_before_a_step(start, tmp_path):
+    model, path = start(), tmp_path / "model.weights.h5"
+    whole = keras.callbacks.ModelCheckpoint(tmp_path / "model.keras")
+    weights = keras.callbacks.ModelCheckpoint(path, save_weights_only=True)
+    with pytest.raises(ValueError, match="Pass it `save_weights_only=True`"):
+        model.fit(batches(model), callbacks=[weights, whole], verbose=0)
+    assert model.batches_done == 0
+    model.fit(batches(model), callbacks=weights, verbose=0)
+    assert path.exists()
+
+
 def test_fit_takes_its_arguments_in_keras_order(start):
     model = start()
     x, y, _ = next(iter(batches(model)))
