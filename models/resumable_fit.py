@@ -9,7 +9,11 @@ from typing import Any
 
 import keras
 
-from keras_prompt.models.data_position import TrackPosition, inherited
+from keras_prompt.models.data_position import (
+    TrackPosition,
+    inherited,
+    whole_epochs_afterwards,
+)
 from keras_prompt.models.fixed_sums import fixed_order_of_sums
 from keras_prompt.models.keras_strategy import StrategyModel
 
@@ -26,6 +30,11 @@ _NOTHING_LEARNS = (
     "prompt that was frozen learns again after `trainable = True`; a T5 "
     "learns only if it was loaded to, by "
     "`PlainT5.from_preset(…, trainable=True)`."
+)
+_NOT_SAVED_WHOLE = (
+    "`ModelCheckpoint` must not save the model whole, as `from_preset` makes "
+    "it anew. Pass it `save_weights_only=True` and a name in `.weights.h5`, or "
+    "give `fit` a `PromptCheckpoint`."
 )
 
 
@@ -75,7 +84,7 @@ class ResumableModel(StrategyModel):
         given.apply_defaults()
         options = dict(given.arguments)
         del options["self"]
-        x, epochs = options["x"], options["epochs"]
+        x = options["x"]
         self.check_data(x)
         self.check_data(options["validation_data"])
         if options["class_weight"] is not None:
@@ -88,15 +97,20 @@ class ResumableModel(StrategyModel):
         # Callbacks that save come last: what the others find out in the same
         # step belongs to what is saved.
         callbacks = sorted(
-            keras.tree.flatten(options["callbacks"] or []),
+            _each(options["callbacks"]),
             key=lambda callback: hasattr(callback, "resume"),
         )
+        for callback in callbacks:
+            if isinstance(callback, keras.callbacks.ModelCheckpoint) and (
+                not callback.save_weights_only
+            ):
+                raise ValueError(_NOT_SAVED_WHOLE)
         position = getattr(x, "position", None)
         if position is None and inherited(x, "position") is not None:
             warnings.warn(_POSITION_LOST, stacklevel=2)
-        steps_per_epoch = per_epoch = options["steps_per_epoch"]
+        per_epoch = options["steps_per_epoch"]
         if position is not None:
-            per_epoch = steps_per_epoch or position.batches_per_epoch
+            per_epoch = per_epoch or position.batches_per_epoch
         self.check_epoch(per_epoch)
         batches_done = 0
         self._initial_epoch = None  # what a callback set in an earlier fit
@@ -107,36 +121,51 @@ class ResumableModel(StrategyModel):
         for callback in callbacks:
             if hasattr(callback, "resume"):
                 batches_done = callback.resume(
-                    self, per_epoch, position, callbacks
+                    self,
+                    options["initial_epoch"],
+                    per_epoch,
+                    position,
+                    callbacks,
                 )
-        if position is not None:
-            callbacks.insert(0, TrackPosition(position))
         options["callbacks"] = callbacks
+        if position is None:
+            return self._fit_from(batches_done, per_epoch, options)
+        callbacks.insert(0, TrackPosition(position, per_epoch))
+        with whole_epochs_afterwards(position):
+            return self._fit_from(batches_done, per_epoch, options)
+
+    def _fit_from(
+        self, batches_done: int, per_epoch: int | None, options: dict[str, Any]
+    ) -> keras.callbacks.History:
+        """Keras' `fit`, of which so many batches are done."""
         fit = fixed_order_of_sums()(super().fit)
         if per_epoch is None or not batches_done:
             return fit(**options)
+        epochs = options["epochs"]
         initial_epoch, into_epoch = divmod(batches_done, per_epoch)
-        if into_epoch and steps_per_epoch is not None:
+        if into_epoch:
             # Keras runs epochs of one length; the broken one is shorter.
-            options |= {
+            rest = {
                 "initial_epoch": initial_epoch,
                 "epochs": min(epochs, initial_epoch + 1),
                 "steps_per_epoch": per_epoch - into_epoch,
             }
             with _unfinished(self.optimizer):
-                history = fit(**options)
+                history = fit(**options | rest)
             initial_epoch += 1
             if initial_epoch >= epochs or self.stop_training:
                 self.optimizer.finalize_variable_values(self.trainable_weights)
                 return history
-        return fit(
-            **options
-            | {
-                "initial_epoch": initial_epoch,
-                "epochs": epochs,
-                "steps_per_epoch": steps_per_epoch,
-            }
-        )
+        return fit(**options | {"initial_epoch": initial_epoch})
+
+
+def _each(callbacks: Any) -> Iterator[keras.callbacks.Callback]:
+    """The callbacks by themselves, also those in Keras' `CallbackList`."""
+    for callback in keras.tree.flatten(callbacks or []):
+        if isinstance(callback, keras.callbacks.CallbackList):
+            yield from _each(callback.callbacks)
+        else:
+            yield callback
 
 
 @contextlib.contextmanager

@@ -20,11 +20,15 @@ class Position:
             epoch; read whenever an iterator is made, changed by none.
         batches_per_epoch: G.
         fingerprint: equal for equal rows in equal order.
+        is_endless: whether an iterator goes on after its epoch.
     """
 
-    def __init__(self, batches_per_epoch: int, fingerprint: str) -> None:
+    def __init__(
+        self, batches_per_epoch: int, fingerprint: str, *, is_endless: bool
+    ) -> None:
         self.batches_per_epoch = batches_per_epoch
         self.fingerprint = fingerprint
+        self.is_endless = is_endless
         self.batch = tf.Variable(
             0, dtype=tf.int64, trainable=False, name="dataset_position"
         )

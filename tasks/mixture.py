@@ -126,6 +126,7 @@ def _mixed(
     position = Position(
         max(order.batches_per_epoch for order in orders),
         data_fingerprint(parts, orders),
+        is_endless=repeat,
     )
 
     def mixed_batch(_: Tensor, *rows_of_tasks: Tensor) -> Batch:
@@ -143,7 +144,7 @@ def _mixed(
     streams = [order.dataset(position, repeat=True) for order in orders]
     batches = tf.data.Dataset.zip((_numbers(position, repeat), *streams))
     batches = batches.map(mixed_batch, num_parallel_calls=2, deterministic=True)
-    return with_position(batches, position, repeat=repeat)
+    return with_position(batches, position)
 
 
 def _numbers(position: Position, repeat: bool) -> tf.data.Dataset:

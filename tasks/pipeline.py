@@ -51,10 +51,11 @@ def make_dataset(
     a permutation of all rows, which its number and the seed give. The tokens
     are kept in memory, so a dataset starts anywhere at once: an iterator
     starts at the batch g in `dataset.position.batch` and gives the rest of
-    its epoch. `PromptTunedT5.fit` moves the position on after each epoch; in
-    a loop of your own, do so or every epoch has the first one's order. `map`,
-    `prefetch` and the like leave the position behind, of which `fit` warns;
-    where one batch stays one, hand it on: `mapped.position = made.position`.
+    its epoch. `PromptTunedT5.fit` moves the position on after each epoch, and
+    to the next one's start where it ends within one; in a loop of your own, do
+    so or every epoch has the first one's order. `map`, `prefetch` and the like
+    leave the position behind, of which `fit` warns; where one batch stays one,
+    hand it on: `mapped.position = made.position`.
 
     Args:
         task: whose examples to take.
@@ -74,7 +75,8 @@ def make_dataset(
             the epoch are shuffled. Without `shuffle` rows keep their order.
         drop_remainder: leave out, in each epoch, the rows that would make a
             smaller batch: random ones when shuffling, else the last.
-        repeat: whether to go on after an epoch, for ever.
+        repeat: whether to go on after an epoch, for ever; a `fit` then begins
+            where the one before it ended.
 
     Returns:
         A dataset of `(x, y, sample_weight)` with a `position` attribute. x
@@ -114,12 +116,14 @@ def make_dataset(
         )
         check_not_empty(task, split, order, "drop_remainder")
         position = Position(
-            order.batches_per_epoch, data_fingerprint([rows], [order])
+            order.batches_per_epoch,
+            data_fingerprint([rows], [order]),
+            is_endless=repeat,
         )
         batches = order.dataset(position, repeat=repeat).map(
             rows.batch, num_parallel_calls=2, deterministic=True
         )
-        return with_position(batches, position, repeat=repeat)
+        return with_position(batches, position)
 
 
 def token_rows(
@@ -171,18 +175,18 @@ def data_fingerprint(
 
 
 def with_position(
-    batches: tf.data.Dataset, position: Position, *, repeat: bool
+    batches: tf.data.Dataset, position: Position
 ) -> tf.data.Dataset:
     """Batches that start at a position, with the position as attribute."""
     dataset = batches.prefetch(tf.data.AUTOTUNE)
-    if repeat:
+    if position.is_endless:
         endless = tf.data.experimental.INFINITE_CARDINALITY
         dataset = dataset.apply(
             tf.data.experimental.assert_cardinality(endless)
         )
     else:
         # How many batches are left depends on a variable, so tf.data cannot
-        # know; Keras asks before each epoch.
+        # know. Keras asks once, before the first epoch of a `fit`.
         dataset.cardinality = position.remaining
     dataset.position = position
     return dataset

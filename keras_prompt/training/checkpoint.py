@@ -35,6 +35,8 @@ class _State:
         run: settings that must be equal for the run to go on.
         best: score, and optimizer steps behind it, of each best prompt that
             the arrays hold.
+        batches_before: that the optimizer had had before the run, less those
+            that `initial_epoch` left out of it.
     """
 
     shapes: dict[str, Sequence[int]]
@@ -42,6 +44,7 @@ class _State:
     epochs: int
     run: dict[str, Any]
     best: dict[str, tuple[float, int]]
+    batches_before: int = 0  # as an older file means, which lacks it
 
 
 def base_of(directory: str | Path) -> str | None:
@@ -69,8 +72,8 @@ def steps_of(directory: str | Path) -> int:
     path = Path(directory) / CHECKPOINT
     if not path.is_file():
         return 0
-    with _opened(path) as (_, file):
-        return int(file.get_tensor(_STEPS)[0])
+    with _opened(path) as (state, file):
+        return int(file.get_tensor(_STEPS)[0]) - state.batches_before
 
 
 class PromptCheckpoint(EverySteps):
@@ -80,7 +83,8 @@ class PromptCheckpoint(EverySteps):
     restores what the folder holds before it starts: a run that was killed
     goes on where it was saved and ends with the same prompt, bit for bit, as
     one that was not. That takes a dataset of `make_dataset`, whose position
-    can be set; with any other data, whole epochs are restored.
+    can be set; with any other data, whole epochs are restored. A new run takes
+    such a dataset from its start, whatever an earlier `fit` took of it.
     Several workers need one directory that all of them see.
 
     Args:
@@ -103,12 +107,14 @@ class PromptCheckpoint(EverySteps):
         self._position: Position | None = None
         self._steps_per_epoch: int | None = None
         self._epochs_done = 0
+        self._batches_before = 0
         self._base: str | None = None
         self._run: dict[str, Any] | None = None
 
     def resume(
         self,
         model: PromptedT5,
+        initial_epoch: int,
         steps_per_epoch: int | None,
         position: Position | None,
         callbacks: Sequence[keras.callbacks.Callback],
@@ -117,6 +123,7 @@ class PromptCheckpoint(EverySteps):
 
         Args:
             model: compiled, its optimizer built.
+            initial_epoch: of a run that there is not yet.
             steps_per_epoch: as `fit` counts epochs, if it is known.
             position: of the dataset, if it has one.
             callbacks: all of `fit`, among them what chooses the best prompt.
@@ -132,8 +139,11 @@ class PromptCheckpoint(EverySteps):
                 "`make_dataset` can; saving after each epoch instead.",
                 stacklevel=3,
             )
-        batches = self.restore(model)
-        if position is not None and batches:
+        begun = initial_epoch * (steps_per_epoch or 0)
+        self._batches_before = model.batches_done - begun
+        self.restore(model)
+        batches = model.batches_done - self._batches_before
+        if position is not None:
             position.batch.assign(batches)
         return batches
 
@@ -166,6 +176,7 @@ class PromptCheckpoint(EverySteps):
         for name, (score, step) in state.best.items():
             model.best_prompts[name] = BestPrompt(score, step, best[name])
         self._epochs_done = state.epochs
+        self._batches_before = state.batches_before
         return model.batches_done
 
     def save(self) -> None:
@@ -192,6 +203,7 @@ class PromptCheckpoint(EverySteps):
             epochs=self._epochs_done,
             run=self._run or {},
             best={name: (b.score, b.step) for name, b in best.items()},
+            batches_before=self._batches_before,
         )
         metadata = {"state": json.dumps(dataclasses.asdict(state))}
         write_file(self.path, safetensors.numpy.save(stored, metadata))
@@ -205,7 +217,8 @@ class PromptCheckpoint(EverySteps):
         """
         if self.model is None:
             return
-        per_epoch, batches = self._steps_per_epoch, self.model.batches_done
+        per_epoch = self._steps_per_epoch
+        batches = self.model.batches_done - self._batches_before
         ends_epoch = per_epoch is not None and batches % per_epoch == 0
         if self._position is not None and not ends_epoch:
             self.save()

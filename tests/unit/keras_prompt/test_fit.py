@@ -150,14 +150,20 @@ def test_a_fit_does_not_start_where_an_earlier_one_was_resumed(start, tmp_path):
     assert epochs_begun(model, data, 2, [checkpoint]) == [0, 1]
 
 
-def test_a_run_that_accumulates_gradients_resumes_bit_equal(start, tmp_path):
+@pytest.mark.parametrize("optimizer", [{}, {"gradient_accumulation_steps": 3}])
+def test_a_run_of_whole_epochs_resumes_within_one_bit_equal(
+    start, tmp_path, optimizer
+):
     def run(folder, **options):
-        model = start(Adafactor(0.3, gradient_accumulation_steps=3))
-        return prompt_after(model, tmp_path / folder, 2, **options)
+        model = start(Adafactor(0.3, **optimizer))
+        prompt = prompt_after(model, tmp_path / folder, 3, **options)
+        return model.batches_done, prompt
 
-    whole = run("whole")
-    run("broken", stop_at=3)
-    np.testing.assert_array_equal(run("broken"), whole)
+    _, whole = run("whole")
+    assert run("broken", stop_at=3)[0] == 3
+    batches_done, resumed = run("broken")
+    assert batches_done == 12
+    np.testing.assert_array_equal(resumed, whole)
 
 
 def test_averaged_weights_come_at_the_end_only(start, tmp_path):
@@ -265,6 +271,35 @@ def test_a_scaled_loss_resumes_in_the_same_process(start, tmp_path):
         assert epochs_begun(model, batches(model), epochs, callbacks) == (
             expected
         )
+
+
+def test_a_checkpoint_in_a_callback_list_of_keras_resumes(start, tmp_path):
+    for epochs, nested, expected in (
+        (1, False, [0]),
+        (2, False, [1]),
+        (3, True, [2]),
+    ):
+        model = start()
+        callbacks = keras.callbacks.CallbackList([PromptCheckpoint(tmp_path)])
+        history = model.fit(
+            batches(model),
+            epochs=epochs,
+            callbacks=[callbacks] if nested else callbacks,
+            verbose=0,
+        )
+        assert history.epoch == expected
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't")
+def test_only_saving_it_whole_is_refused_and_before_a_step(start, tmp_path):
+    model, path = start(), tmp_path / "model.weights.h5"
+    whole = keras.callbacks.ModelCheckpoint(tmp_path / "model.keras")
+    weights = keras.callbacks.ModelCheckpoint(path, save_weights_only=True)
+    with pytest.raises(ValueError, match="Pass it `save_weights_only=True`"):
+        model.fit(batches(model), callbacks=[weights, whole], verbose=0)
+    assert model.batches_done == 0
+    model.fit(batches(model), callbacks=weights, verbose=0)
+    assert path.exists()
 
 
 def test_fit_takes_its_arguments_in_keras_order(start):
