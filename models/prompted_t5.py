@@ -125,6 +125,11 @@ class PromptedT5(ResumableModel):
         self.prompt_weights[name].assign(value)
         self.best_prompts.pop(name, None)  # of another run, or another task
 
+    def load_weights(self, *args: Any, **kwargs: Any) -> None:
+        """Keras' own; the best before it is forgotten."""
+        super().load_weights(*args, **kwargs)
+        self.best_prompts.clear()
+
     def base_fingerprint(self) -> str:
         """Of the T5 as it was before any training."""
         return self.backbone.fingerprint()
