@@ -14,6 +14,7 @@ from keras_prompt.tasks.task import Example, Task
 from keras_prompt.training.evaluation import (
     Evaluation,
     check_evaluation,
+    check_sizes,
     evaluate_examples,
 )
 from keras_prompt.training.every_steps import EverySteps
@@ -63,6 +64,7 @@ class Evaluator(EverySteps):
         super().__init__(every_steps)
         if limit is not None:
             check_integers(limit=(limit, 1))
+        check_sizes(batch_size, input_length, target_length)
         self.tasks = list(tasks)
         self.split = split
         self.verbose = verbose
