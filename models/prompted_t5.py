@@ -56,6 +56,8 @@ class PromptedT5(ResumableModel):
     Attributes:
         best_prompts: what evaluation found best so far, by the names of
             `tuned_weights`.
+        evaluations: what chooses it, by the same names: digits that differ
+            where scores do not compare.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class PromptedT5(ResumableModel):
         self.vocabulary_size = backbone.config.vocab_size
         self.device_count = backbone.device_count
         self.best_prompts: dict[str, BestPrompt] = {}
+        self.evaluations: dict[str, str] = {}
 
     @property
     def prompt_weights(self) -> Mapping[str, keras.Variable]:
@@ -121,6 +124,11 @@ class PromptedT5(ResumableModel):
         """
         self.prompt_weights[name].assign(value)
         self.best_prompts.pop(name, None)  # of another run, or another task
+
+    def load_weights(self, *args: Any, **kwargs: Any) -> None:
+        """Keras' own; the best before it is forgotten."""
+        super().load_weights(*args, **kwargs)
+        self.best_prompts.clear()
 
     def base_fingerprint(self) -> str:
         """Of the T5 as it was before any training."""

@@ -11,6 +11,7 @@ from keras_prompt.tasks.task import Example, Task
 from keras_prompt.training.evaluation import (
     Evaluation,
     check_evaluation,
+    check_sizes,
     check_vocabulary,
     judge,
     likeliest,
@@ -45,6 +46,7 @@ def evaluate_tasks(
     Raises:
         ValueError: as `evaluate_examples`, or a task has no prompt.
     """
+    check_sizes(batch_size, input_length, target_length)
     for task in tasks:
         check_evaluation(answer_by, task, examples[task.name])
         check_vocabulary(answer_by, task, model.tokenizer)

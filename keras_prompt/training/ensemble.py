@@ -13,6 +13,7 @@ from keras_prompt.tasks.task import Example, Task
 from keras_prompt.training.evaluation import (
     Evaluation,
     check_evaluation,
+    check_sizes,
     check_vocabulary,
     judge,
     likeliest,
@@ -73,6 +74,7 @@ def evaluate_ensemble(
     Raises:
         ValueError: as `evaluate_examples`.
     """
+    check_sizes(batch_size, input_length, target_length)
     check_evaluation(answer_by, task, examples)
     check_vocabulary(answer_by, task, ensemble.model.tokenizer)
     bank = ensemble.model.bank

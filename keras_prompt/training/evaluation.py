@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from keras_prompt.arguments import check_integers
 from keras_prompt.models.text_t5 import TextT5
 from keras_prompt.tasks.label_words import check_labels, warn_of_unwritable
 from keras_prompt.tasks.task import Example, Task
@@ -84,8 +85,10 @@ def evaluate_examples(
 
     Raises:
         ValueError: an unknown `answer_by`, "rank" for a task of free text,
-            rows without labels, or two labels of the same token ids.
+            a size that is no positive integer, an `input_length` of 1, rows
+            without labels, or two labels of the same token ids.
     """
+    check_sizes(batch_size, input_length, target_length)
     check_evaluation(answer_by, task, examples)
     check_vocabulary(answer_by, task, model.tokenizer)
     outputs = [""] * len(examples)
@@ -169,6 +172,24 @@ def judge(
         if prompt is None
         else float(np.sqrt(np.mean(np.square(prompt, dtype=np.float64)))),
         outputs=outputs,
+    )
+
+
+def check_sizes(batch_size: int, input_length: int, target_length: int) -> None:
+    """Refuses sizes that no text could go through a model with.
+
+    Args:
+        batch_size: of `evaluate_examples`, like the next.
+        input_length: of which one token is EOS.
+        target_length: also where labels are ranked, and nothing is written.
+
+    Raises:
+        ValueError: as `evaluate_examples`.
+    """
+    check_integers(
+        batch_size=(batch_size, 1),
+        input_length=(input_length, 2),
+        target_length=(target_length, 1),
     )
 
 

@@ -2,18 +2,19 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 
 from keras_prompt.arguments import check_integers
-from keras_prompt.models.prompted_t5 import PromptedT5
+from keras_prompt.models.prompted_t5 import BestPrompt, PromptedT5
 from keras_prompt.models.text_t5 import TextT5
-from keras_prompt.tasks.task import Task
+from keras_prompt.tasks.task import Example, Task
 from keras_prompt.training.evaluation import (
     Evaluation,
     check_evaluation,
+    check_sizes,
     evaluate_examples,
 )
 from keras_prompt.training.every_steps import EverySteps
@@ -21,6 +22,9 @@ from keras_prompt.training.every_steps import EverySteps
 
 class Evaluator(EverySteps):
     """Evaluates every so many steps, or after each epoch; subclasses say how.
+
+    A `fit` with another task, other rows or other ways to answer than those
+    that the model's best was chosen by begins without a best.
 
     Args:
         tasks: the tasks.
@@ -36,7 +40,7 @@ class Evaluator(EverySteps):
 
     Attributes:
         examples: the rows, by task.
-        last: what the last evaluation found, by task.
+        last: what the last evaluation found in this `fit`, by task.
 
     Raises:
         ValueError: as `task.examples` and `evaluate_examples`; or, in `fit`,
@@ -60,6 +64,7 @@ class Evaluator(EverySteps):
         super().__init__(every_steps)
         if limit is not None:
             check_integers(limit=(limit, 1))
+        check_sizes(batch_size, input_length, target_length)
         self.tasks = list(tasks)
         self.split = split
         self.verbose = verbose
@@ -72,6 +77,7 @@ class Evaluator(EverySteps):
             # Metrics that fail do so now, not after a thousand steps.
             task.evaluate([row["targets"] for row in rows], rows)
         self.last: dict[str, Evaluation] = {}
+        self._others_best: dict[str, BestPrompt] = {}
         self._options: dict[str, Any] = {
             "answer_by": answer_by,
             "batch_size": batch_size,
@@ -81,8 +87,11 @@ class Evaluator(EverySteps):
 
     def fingerprint(self) -> str:
         """16 digits that differ where scores cannot be compared."""
+        return self._digits(self.examples)
+
+    def _digits(self, examples: Mapping[str, list[Example]]) -> str:
         options = {k: v for k, v in self._options.items() if k != "batch_size"}
-        compared = json.dumps([self.examples, options], default=str)
+        compared = json.dumps([examples, options], default=str)
         return hashlib.sha256(compared.encode()).hexdigest()[:16]
 
     def answer(self, **options: Any) -> dict[str, Evaluation]:
@@ -112,6 +121,8 @@ class Evaluator(EverySteps):
     ) -> None:
         """Refuses what would be found out after an epoch, or never.
 
+        Nothing of the model changes yet: another callback may refuse as well.
+
         Args:
             model: that `fit` is to train.
             callbacks: all of `fit`.
@@ -119,7 +130,8 @@ class Evaluator(EverySteps):
         self.check_model(model)
         for other in callbacks[: callbacks.index(self)]:
             if isinstance(other, Evaluator) and (
-                self._chosen(model) & other._chosen(model)
+                self._evaluations(model).keys()
+                & other._evaluations(model).keys()
             ):
                 raise ValueError(
                     "Two evaluators would choose one best prompt by scores "
@@ -129,11 +141,27 @@ class Evaluator(EverySteps):
                     "`evaluate_examples` after it, and a loss on other data "
                     "from `validation_data` or `model.evaluate`."
                 )
+        self.last = {}
+        before = model.best_prompts
+        self._others_best = {
+            name: before[name]
+            for name, evaluation in self._evaluations(model).items()
+            if name in before and model.evaluations.get(name) != evaluation
+        }
 
-    def _chosen(self, model: PromptedT5) -> set[str]:
-        """The names of the weights of which this keeps the best."""
-        tasks = self.tasks
-        return {name for task in tasks for name in model.weights_of(task.name)}
+    def _evaluations(self, model: PromptedT5) -> dict[str, str]:
+        """The weights of which this keeps the best, and what chooses it.
+
+        Returns:
+            By the names of `tuned_weights`, a fingerprint of one task's
+            evaluation, whatever others there are.
+        """
+        return {
+            weight: digits
+            for task, rows in self.examples.items()
+            for digits in [self._digits({task: rows})]
+            for weight in model.weights_of(task)
+        }
 
     def _what(self) -> str:
         names = ", ".join(task.name for task in self.tasks)
@@ -151,7 +179,13 @@ class Evaluator(EverySteps):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         super().on_train_begin(logs)
-        self.model.backbone.check_answers()
+        model = self.model
+        model.backbone.check_answers()
+        for name, best in self._others_best.items():
+            if model.best_prompts.get(name) is best:  # none was restored
+                del model.best_prompts[name]
+        self._others_best = {}
+        model.evaluations.update(self._evaluations(model))
 
     def on_steps(self) -> None:
         self.evaluate()

@@ -25,7 +25,7 @@ class Fingerprint:
         self._digest = hashlib.sha256()
 
     def add(self, name: str, value: FloatArray | Tensor) -> None:
-        """Takes in a weight, by its Mesh-TF name, of any float type."""
+        """Takes in a weight, by its Mesh-TF name, of any float type or int8."""
         self._digest.update(f"{name}{tuple(value.shape)}".encode())
         is_array = isinstance(value, np.ndarray)
         flat = value.reshape(-1) if is_array else tf.reshape(value, [-1])

@@ -64,7 +64,7 @@ class ResidentWeights(keras.layers.Layer):
         self._is_int8 = is_int8
         self._variables_by_name: dict[str, keras.Variable] = {}
         rng = np.random.default_rng(seed)
-        unquantised = Fingerprint()
+        unquantised, kept = Fingerprint(), Fingerprint()
         for weight_name, dimensions in weight_table(config).items():
             if weights is None:
                 read = functools.partial(
@@ -72,8 +72,8 @@ class ResidentWeights(keras.layers.Layer):
                 )
             else:
                 read = functools.partial(weights, weight_name)
-            self._store(weight_name, dimensions, read, unquantised)
-        self._unquantised = unquantised.text() if self._is_int8 else None
+            self._store(weight_name, dimensions, read, unquantised, kept)
+        self._made_of = (unquantised.text(), kept.text()) if is_int8 else None
 
     def weight(self, name: str) -> keras.Variable:
         """The variable of a Mesh-TF name.
@@ -98,13 +98,27 @@ class ResidentWeights(keras.layers.Layer):
         return dequantise(TABLE, weight_table(self.config)[TABLE], value, scale)
 
     def fingerprint(self) -> str:
-        """Of the weights, however they are stored; see `fingerprint`."""
-        if self._unquantised is not None:
-            return self._unquantised
+        """Of the weights, however they are stored; see `fingerprint`.
+
+        Raises:
+            ValueError: int8 weights are no longer those of construction, so
+                that what they were before they were quantised is not known.
+        """
         found = Fingerprint()
         for name, variable in self._variables_by_name.items():
             found.add(name, variable.value)
-        return found.text()
+        if self._made_of is None:
+            return found.text()
+        unquantised, kept = self._made_of
+        if found.text() != kept:
+            raise ValueError(
+                "An int8 model's fingerprint, by which prompts and checkpoints "
+                "know their base, is of the weights before they are quantised, "
+                "and this model got others later (`load_weights`, "
+                "`set_weights`). Make it of the weights it is to have: "
+                "`from_preset(…, dtype='int8')`."
+            )
+        return unquantised
 
     def _read_weight(self, name: str, dtype: tf.DType) -> list[Tensor]:
         variable = self._variables_by_name[name]
@@ -118,6 +132,7 @@ class ResidentWeights(keras.layers.Layer):
         dimensions: Dimensions,
         read: Callable[[], FloatArray],
         unquantised: Fingerprint,
+        kept: Fingerprint,
     ) -> None:
         """Creates a weight's variable, or two of an int8 one.
 
@@ -132,11 +147,14 @@ class ResidentWeights(keras.layers.Layer):
         unquantised.add(name, value)
         channels = scale_dimensions(name, dimensions)
         if channels is None:
+            kept.add(name, value)
             self._add_variable(
                 name, dimensions, lambda: value, self.variable_dtype
             )
             return
         stored, scale = quantise(name, dimensions, value)
+        kept.add(scale_name(name), scale)
+        kept.add(name, stored)
         self._add_variable(
             scale_name(name), channels, lambda: scale, self.variable_dtype
         )

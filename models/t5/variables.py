@@ -89,6 +89,8 @@ def initial_weight(
     Normal with the standard deviations of Mesh TensorFlow's T5: embeddings 1,
     a kernel the inverse root of its fan-in, `q` also divided by the root of
     `d_kv` because T5's attention does not scale its logits; norms are ones.
+    That of relative position biases is ours, the inverse root of `buckets`;
+    Mesh TensorFlow's, TensorFlow's default, is root(2 / (heads + buckets)).
     """
     sizes = dict(dimensions)
     shape = tuple(sizes.values())

@@ -6,6 +6,7 @@ import pytest
 from keras_prompt.export.prompt import export_prompt, load_prompt, read_prompt
 from keras_prompt.layers.prompt_bank import PromptBank
 from keras_prompt.losses import TokenCrossentropy
+from keras_prompt.models.ensemble import PromptEnsemble
 from keras_prompt.models.prompt_bank_t5 import PromptBankT5
 from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
 from keras_prompt.optimizers import Adafactor
@@ -17,6 +18,7 @@ from keras_prompt.training.bank_evaluator import (
     evaluate_tasks,
 )
 from keras_prompt.training.checkpoint import PromptCheckpoint
+from keras_prompt.training.ensemble import evaluate_ensemble
 from keras_prompt.training.evaluation import evaluate_examples
 from keras_prompt.training.evaluator import TaskEvaluator
 
@@ -200,6 +202,59 @@ def test_a_prompt_begun_anew_forgets_its_own_best_only(model):
         model.keep_best(name, 50.0, 1)
     model.initialize_prompt("set/dogs", lambda table, *_: table[:2])
     assert list(model.best) == ["set/films"]
+
+
+def test_the_best_of_a_task_is_kept_whatever_becomes_of_the_others(model):
+    for name in model.bank.names:
+        model.keep_best(name, 101.0, 1)  # before any evaluation: of what?
+    films, dogs = TASKS
+    other_dogs = task("set/dogs", "no dog", ("True", "False", "a"), 5)
+    for tasks, unbeaten in (
+        ([films, dogs], set()),
+        ([films], {"set/films", "set/dogs"}),
+        ([other_dogs, films], {"set/films"}),
+    ):
+        evaluator = BankEvaluator(tasks, answer_by="rank", verbose=False)
+        train(model, [evaluator], epochs=1)
+        best = model.best
+        assert best.keys() == set(model.bank.names)
+        assert {n for n in best if best[n].score > 100} == unbeaten
+        for name in model.bank.names:
+            model.keep_best(name, 101.0, 1)
+
+
+@pytest.mark.parametrize(
+    "size",
+    [
+        {"batch_size": -1},
+        {"batch_size": 0},
+        {"batch_size": 2.5},
+        {"input_length": 1},
+        {"target_length": 0},
+        {"target_length": True},
+    ],
+)
+def test_sizes_that_nothing_goes_through_with_are_refused_by_all(
+    model, tiny_model, size
+):
+    """Before a row is read, and whichever way the answers come."""
+    (name,) = size
+    films, dogs = TASKS
+    rows = films.examples("validation")
+    options = {"answer_by": "rank", **size}
+    bank = PromptBank({"a": 3, "b": 3})
+    ensemble = PromptEnsemble(
+        PromptBankT5(tiny_model.backbone, tiny_model.tokenizer, bank)
+    )
+    for use in (
+        lambda: evaluate_examples(tiny_model, films, rows, **options),
+        lambda: evaluate_tasks(model, [films], {films.name: rows}, **options),
+        lambda: evaluate_ensemble(ensemble, films, rows, **options),
+        lambda: TaskEvaluator(films, **options),
+        lambda: BankEvaluator([films, dogs], **options),
+    ):
+        with pytest.raises(ValueError, match=f"`{name}` must be an? .*integer"):
+            use()
 
 
 def test_wrong_counts_and_tasks_without_prompts_are_refused(model):

@@ -1,5 +1,6 @@
 """What `fit` promises beyond Keras' own: where it starts, what it refuses."""
 
+import dataclasses
 import shutil
 
 import keras
@@ -12,7 +13,9 @@ from keras_prompt.export.prompt import export_prompt, load_prompt
 from keras_prompt.initial_prompts import random_uniform
 from keras_prompt.losses import TokenCrossentropy
 from keras_prompt.models.plain_t5 import PlainT5
+from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
 from keras_prompt.models.prompted_t5 import BestPrompt
+from keras_prompt.models.t5.backbone import MeshT5Backbone
 from keras_prompt.optimizers import Adafactor
 from keras_prompt.tasks.pipeline import make_dataset
 from keras_prompt.tasks.sources import RowsSource
@@ -95,7 +98,8 @@ class Scores(TaskEvaluator):
     """Finds the scores that it is given, and no prompt at fault."""
 
     def __init__(self, scores, task=TASK, **options):
-        super().__init__(task, answer_by="rank", verbose=False, **options)
+        options = {"answer_by": "rank", "verbose": False} | options
+        super().__init__(task, **options)
         self.scores = iter(scores)
         self.asked_at = []
 
@@ -125,12 +129,96 @@ def test_the_best_of_a_second_task_is_its_own_though_it_scores_less(
     np.testing.assert_array_equal(model.best.prompt, best[1].prompt)
 
 
+@pytest.fixture
+def learning(tiny_model):
+    """A model of the same weights, all of which learn."""
+    base = tiny_model.backbone
+    backbone = MeshT5Backbone(
+        base.config,
+        weights=lambda name: base.weight(name).numpy(),
+        trainable=True,
+    )
+    model = PlainT5(backbone, tiny_model.tokenizer)
+    model.compile(Adafactor(0.001), TokenCrossentropy())
+    return model
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"task": dataclasses.replace(TASK, name="of equal rows")},
+        {"split": "train"},
+        {"answer_by": "generate"},
+    ],
+)
+def test_a_fit_of_another_evaluation_has_a_best_of_its_own(
+    start, learning, change
+):
+    """Though the one before scored more."""
+    for model in (start(), learning):
+        for scores, options, expected in (
+            ([90.0], {}, 90.0),
+            ([40.0], {}, 90.0),  # the same one: scores compare
+            ([40.0], change, 40.0),
+        ):
+            evaluator = Scores(scores, **options)
+            model.fit(batches(model), callbacks=[evaluator], verbose=0)
+            found = {best.score for best in model.best_prompts.values()}
+            assert found == {expected}
+            assert model.best_prompts.keys() == model.tuned_weights.keys()
+
+
+def test_a_fit_that_is_refused_leaves_the_best(start, tmp_path):
+    model = start()
+    checkpoint = PromptCheckpoint(tmp_path)
+    callbacks = [Scores([90.0]), checkpoint]
+    model.fit(batches(model), callbacks=callbacks, verbose=0)
+    callbacks = [Scores([40.0], split="train"), checkpoint]
+    with pytest.raises(ValueError, match="a run with evaluation="):
+        model.fit(batches(model), callbacks=callbacks, verbose=0)
+    assert model.best.score == 90.0
+
+
+def test_a_best_that_is_restored_stays_for_the_fits_after(start, tmp_path):
+    model = start()
+    checkpoint = PromptCheckpoint(tmp_path)
+    callbacks = [Scores([90.0]), checkpoint]
+    model.fit(batches(model), callbacks=callbacks, verbose=0)
+    new = PromptTunedT5(model.backbone, model.tokenizer, model.prompt_length)
+    new.compile(Adafactor(0.3), TokenCrossentropy())
+    new.keep_best("another", 95.0, 1)
+    for scores, callbacks in (([40.0], [checkpoint]), ([40.0] * 2, [])):
+        callbacks = [Scores(scores), *callbacks]
+        new.fit(batches(new), epochs=2, callbacks=callbacks, verbose=0)
+        assert new.best.score == 90.0
+
+
+def test_a_fit_s_logs_hold_no_score_of_the_fit_before(start):
+    evaluator = TaskEvaluator(
+        TASK, every_steps=3, answer_by="rank", verbose=False
+    )
+    for _ in range(2):
+        model = start()
+        history = model.fit(
+            batches(model),
+            epochs=2,
+            steps_per_epoch=2,
+            callbacks=[evaluator],
+            verbose=0,
+        ).history
+        assert len(history["val_score"]) == 1  # of the third step
+
+
+# keras: it copies a variable with `np.array`, of which NumPy complains.
+@pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")
 def test_a_prompt_that_is_loaded_has_no_best_before_it(tiny_model, tmp_path):
     export_prompt(tiny_model, tmp_path / "prompt")
     export_npy(tiny_model, tmp_path / "prompt.npy")
+    tiny_model.save_weights(tmp_path / "prompt.weights.h5")
     for load in (
         lambda: load_prompt(tiny_model, tmp_path / "prompt"),
         lambda: import_prompt(tiny_model, tmp_path / "prompt.npy"),
+        lambda: tiny_model.load_weights(tmp_path / "prompt.weights.h5"),
     ):
         tiny_model.keep_best("films", 90.0, 1)
         load()

@@ -1,5 +1,7 @@
 """The paper's initialisations, by their exact definitions."""
 
+import types
+
 import numpy as np
 import pytest
 
@@ -44,6 +46,21 @@ def test_sampled_vocab_draws_no_sentinel_and_no_padding(table, tiny_tokenizer):
     start = initial_prompts.sampled_vocab()
     drawn = make(start, padded, tiny_tokenizer, pieces)[:, 0]
     assert sorted(drawn) == list(range(pieces))
+
+
+def test_the_papers_5000_most_common_tokens_are_drawn_from():
+    """Section 3.2; of a vocabulary of 6,000, whose last is a label's."""
+    rows = np.arange(6000, dtype=np.float32)
+    table = np.stack([rows, -rows], axis=1)
+    tokenizer = types.SimpleNamespace(
+        piece_count=6000, vocabulary_size=6000, encode=lambda word: [5999]
+    )
+    drawn = make(initial_prompts.sampled_vocab(), table, tokenizer, 5000)[:, 0]
+    assert sorted(drawn) == list(range(5000))
+    start = initial_prompts.class_labels(["positive"])
+    label, *rest = make(start, table, tokenizer, 5000)[:, 0]
+    assert label == 5999
+    assert list(rest) == list(drawn[1:])
 
 
 def test_sampled_vocab_repeats_only_when_it_must_and_warns(

@@ -154,6 +154,35 @@ def test_a_prompt_fits_the_float_and_the_int8_model_alike(
         load_prompt(models[2], tmp_path / "p")
 
 
+# keras: it copies a variable with `np.array`, of which NumPy complains.
+@pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")
+def test_a_prompt_is_refused_where_int8_weights_became_others(
+    tiny_tokenizer, tmp_path
+):
+    """Of what they were before quantisation, nothing tells."""
+    config = T5Config(tiny_tokenizer.vocabulary_size, 16, 4, 24, 2, 1, 1)
+    first, again, other = (
+        PromptTunedT5(
+            MeshT5Backbone(config, seed=seed, dtype="int8"), tiny_tokenizer, 3
+        )
+        for seed in (0, 0, 1)
+    )
+    weights = tmp_path / "first.weights.h5"
+    first.save_weights(weights)
+    export_prompt(first, tmp_path / "first")
+    export_prompt(other, tmp_path / "other")
+    again.load_weights(weights)  # equal ones
+    load_prompt(again, tmp_path / "first")
+    again.set_weights(other.get_weights())
+    other.load_weights(weights)
+    for model in (again, other):
+        for prompt in ("first", "other"):
+            with pytest.raises(ValueError, match="of the weights before they"):
+                load_prompt(model, tmp_path / prompt)
+    again.load_weights(weights)
+    load_prompt(again, tmp_path / "first")
+
+
 def test_tokens_are_embedded_with_their_rows_scales():
     backbone = MeshT5Backbone(CONFIG, dtype="int8")
     table = backbone.embedding_table()

@@ -196,5 +196,38 @@ def test_squad_sets_punctuation_apart_and_keeps_every_answer():
     assert example["answers"] == ["Bo", "Bo left"]
 
 
+# Lester et al. 2021, tables 8 to 16, and the targets of t5; SQuAD's are ours.
+_LABELS = {
+    "super_glue/boolq": ("False", "True"),
+    "super_glue/cb": ("entailment", "contradiction", "neutral"),
+    "super_glue/copa": ("choice1", "choice2"),
+    "super_glue/multirc": ("False", "True"),
+    "super_glue/record": (
+        "commonsense",
+        "reasoning",
+        "reading",
+        "comprehension",
+    ),
+    "super_glue/rte": ("entailment", "not_entailment"),
+    "super_glue/wic": ("False", "True"),
+    "super_glue/wsc": ("commonsense", "pronoun", "resolution"),
+    "super_glue/axb": ("entailment", "not_entailment"),
+    "super_glue/axg": ("entailment", "not_entailment"),
+    "glue/mrpc": ("not_equivalent", "equivalent"),
+    "glue/qqp": ("not_duplicate", "duplicate"),
+    "glue/sst2": ("negative", "positive"),
+    "squad": ("question", "context", "answer"),
+}
+
+
+def test_these_words_initialise_a_prompt():
+    assert {name: t.labels for name, t in tasks.TASKS.items()} == _LABELS
+
+
+def test_the_generative_tasks_have_no_legal_outputs():
+    free = {name for name, task in tasks.TASKS.items() if not task.label_words}
+    assert free == {"super_glue/record", "super_glue/wsc", "squad"}
+
+
 def test_every_task_of_the_package_is_tested_here():
     assert {*_CASES, "super_glue/record", "squad"} == set(tasks.TASKS)
