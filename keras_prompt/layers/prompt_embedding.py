@@ -29,6 +29,10 @@ class PromptEmbedding(keras.layers.Layer):
     prompt, and padding stays hidden. The weight is float32 whatever the
     activations' type.
 
+    Keras finds the class of a saved model of yours once it is imported: before
+    `keras.saving.load_model`, `from keras_prompt import PromptEmbedding`, and
+    likewise `Adafactor` and `TokenCrossentropy`.
+
     Args:
         prompt_length: P, at least 1; 100 in the paper.
         prompt_initializer: of the (P, D) weight. Defaults to uniform in
