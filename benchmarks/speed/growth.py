@@ -20,6 +20,7 @@ from typing import Any
 from arithmetic import step_operations
 from speed_work import SIZES, Work
 
+MIDDLE = "middle"
 AXES: dict[str, list[int]] = {
     "prompt_length": [1, 5, 20, 50, 100, 150],
     "input_length": [64, 128, 256, 512],
@@ -69,7 +70,7 @@ def main() -> None:
         threads=os.cpu_count() or 1,
     )
     options.output.mkdir(parents=True, exist_ok=True)
-    centre = _measure("", 0, middle, options.rounds)
+    centre = _measure(MIDDLE, 0, middle, options.rounds)
     points = []
     for axis, values in AXES.items():
         print(f"{axis} | time | operations | first step")
@@ -83,7 +84,7 @@ def main() -> None:
                 flush=True,
             )
         # An axis is minutes; the next may run out of memory.
-        _write(options.output / "growth.csv", points)
+        _write(options.output / "growth.csv", [centre, *points])
     print(options.output / "growth.csv")
     _draw(options.output / "growth.png", points, centre)
 
@@ -95,7 +96,7 @@ def _measure(axis: str, value: int, middle: Work, rounds: int) -> Point:
         size |= dict.fromkeys(
             ("num_encoder_layers", "num_decoder_layers"), value
         )
-    elif axis:
+    elif axis != MIDDLE:
         work = dataclasses.replace(middle, **moved)
     steps = _steps(work, size)
     first = steps()
