@@ -70,13 +70,13 @@ class StrategyModel(keras.Model):
                 f"model was made for {devices}. Leave it out: a TPU compiles "
                 "every step by itself."
             )
-        for clip, value in gradient_clips(optimizer).items():
-            if replicas > 1:
-                raise ValueError(
-                    f"`{clip}` must not be set on replicas: Keras clips each "
-                    "one's part of a gradient before the parts are added. "
-                    f"Leave it out. Received: {clip}={value!r}"
-                )
+        clips = gradient_clips(optimizer) if replicas > 1 else {}
+        for clip, value in clips.items():
+            raise ValueError(
+                f"`{clip}` must not be set on replicas: Keras clips each "
+                "one's part of a gradient before the parts are added. "
+                f"Leave it out. Received: {clip}={value!r}"
+            )
         super().compile(optimizer, *args, jit_compile=jit_compile, **kwargs)
         if replicas > 1:
             self._loss_tracker = _MeanOverReplicas(name="loss")

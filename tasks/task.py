@@ -62,8 +62,6 @@ class Task:
             None compares the text itself.
         metrics: functions `(targets, predictions) -> {name: 0..100}`, no
             name twice and none of `SUMMARIES`. None is t5's accuracy.
-        score_by: the metric to choose checkpoints by; None takes the mean of
-            all.
         closed: whether every target is one of `labels`.
         train_preprocessors: applied before `preprocessors` to rows that are
             trained on; not to those of an evaluation, whatever their split.
@@ -71,6 +69,8 @@ class Task:
             as a T5 does that knows only span corruption (Lester et al. 2021,
             section 3.4, "span corruption + sentinel"). Labels, examples and
             metrics are without it.
+        score_by: the metric to choose checkpoints by; None takes the mean of
+            all.
 
     Raises:
         ValueError: the name is empty, a label is no text or given twice, or

@@ -17,7 +17,7 @@ def positive_integer(text: str) -> int:
         argparse.ArgumentTypeError: the text is no such number.
     """
     return _checked(
-        text, int, lambda value: 0 < value <= LARGEST, "a positive integer"
+        text, _integer, lambda value: value > 0, "a positive integer"
     )
 
 
@@ -27,7 +27,7 @@ def natural_number(text: str) -> int:
     Raises:
         argparse.ArgumentTypeError: the text is no such number.
     """
-    return _checked(text, int, lambda value: 0 <= value <= LARGEST, "0 or more")
+    return _checked(text, _integer, lambda value: value >= 0, "0 or more")
 
 
 def positive_number(text: str) -> float:
@@ -53,6 +53,15 @@ def probability(text: str) -> float:
     return _checked(
         text, float, lambda value: 0 <= value < 1, "at least 0 and below 1"
     )
+
+
+def _integer(text: str) -> int:
+    value = int(text)
+    if value > LARGEST:
+        raise argparse.ArgumentTypeError(
+            f"must be at most {LARGEST:,}. Received: {text:.40}"
+        )
+    return value
 
 
 def _checked(

@@ -134,9 +134,8 @@ def load_ensemble(
     from keras_prompt.models.ensemble import PromptEnsemble
     from keras_prompt.models.prompt_bank_t5 import PromptBankT5
 
-    if len(set(map(os.path.realpath, options.ensemble))) < len(
-        options.ensemble
-    ):
+    different = set(map(os.path.realpath, options.ensemble))
+    if len(different) < len(options.ensemble):
         raise ValueError(
             "--ensemble must name different prompts. "
             f"Received: {' '.join(options.ensemble)}"

@@ -180,9 +180,8 @@ class PromptBank(keras.layers.Layer):
         """A prompt's own: one object would draw the same for every prompt."""
         initializer = self.prompt_initializer
         if isinstance(initializer, keras.initializers.Initializer):
-            return (
-                initializer.clone()
-            )  # takes a seed anew, if it was given none
+            # A copy takes a seed anew, unless it was given one.
+            return initializer.clone()
         return initializer
 
     def call(

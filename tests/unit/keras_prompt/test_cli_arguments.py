@@ -85,6 +85,8 @@ def test_the_smallest_values_are_taken(kind, text, value):
     [
         (arguments.positive_integer, "1.5"),
         (arguments.natural_number, "-1"),
+        (arguments.positive_integer, "2147483648"),
+        (arguments.natural_number, "9" * 40),
         (arguments.positive_number, "inf"),
         (arguments.positive_number, "0"),
         (arguments.probability, "-0.1"),
