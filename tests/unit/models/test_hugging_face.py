@@ -238,7 +238,7 @@ def test_a_table_under_a_stack_s_name_alone_is_the_table(write, case, stack):
 
 def test_more_layers_than_weights_are_refused_at_once(write):
     folder = write()
-    edit(folder / "config.json", num_layers=10**30)
+    edit(folder / "config.json", num_layers=10**9)
     with pytest.raises(ValueError, match=r"asks for 1\d+ layers"):
         hugging_face.read(folder)
 
