@@ -113,9 +113,9 @@ def test_an_index_that_names_no_files_is_refused(gated, value):
 def test_more_layers_than_weights_are_refused_at_once(gated):
     path = gated / "config.json"
     values = json.loads(path.read_text())
-    values["config"]["num_layers"] = 10**30
+    values["config"]["num_layers"] = 10**9
     path.write_text(json.dumps(values))
-    with pytest.raises(ValueError, match=r"asks for \d{31} layers"):
+    with pytest.raises(ValueError, match=r"asks for 2\d+ layers"):
         reader.read(gated)
 
 
