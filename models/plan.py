@@ -227,11 +227,13 @@ def _plan_mesh(
 def _meshes(config: T5Config, devices: int) -> Iterator[tuple[str, str]]:
     """Meshes of so many devices, those that split the model least first."""
     sizes = dimension_sizes(config)
-    for model in range(1, devices + 1):
+    splittable = ("heads", "d_ff", "vocab")
+    most = max(sizes[dimension] for dimension in splittable)
+    for model in range(1, min(devices, most) + 1):
         if devices % model:
             continue
         rows = devices // model
-        cut = [d for d in ("heads", "d_ff", "vocab") if sizes[d] % model == 0]
+        cut = [d for d in splittable if sizes[d] % model == 0]
         if not cut and model > 1:
             continue
         mesh, layout = [], []

@@ -35,11 +35,13 @@ class BestPrompt(NamedTuple):
         score: of the task, larger is better.
         step: optimizer steps behind it.
         prompt: float32 (P, D), or as the weight is.
+        evaluation: digits that differ where scores do not compare.
     """
 
     score: float
     step: int
     prompt: FloatArray
+    evaluation: str = ""
 
 
 class PromptedT5(ResumableModel):
@@ -56,8 +58,6 @@ class PromptedT5(ResumableModel):
     Attributes:
         best_prompts: what evaluation found best so far, by the names of
             `tuned_weights`.
-        evaluations: what chooses it, by the same names: digits that differ
-            where scores do not compare.
     """
 
     def __init__(
@@ -69,7 +69,6 @@ class PromptedT5(ResumableModel):
         self.vocabulary_size = backbone.config.vocab_size
         self.device_count = backbone.device_count
         self.best_prompts: dict[str, BestPrompt] = {}
-        self.evaluations: dict[str, str] = {}
 
     @property
     def prompt_weights(self) -> Mapping[str, keras.Variable]:
@@ -88,7 +87,9 @@ class PromptedT5(ResumableModel):
         """Those of `tuned_weights` that a task's answers depend on."""
         return self.tuned_weights
 
-    def keep_best(self, task: str, score: float, step: int) -> None:
+    def keep_best(
+        self, task: str, score: float, step: int, evaluation: str = ""
+    ) -> None:
         """Keeps what learns for a task if no earlier one scored as well.
 
         Weights that are not finite are worse than any that are, whatever
@@ -99,6 +100,7 @@ class PromptedT5(ResumableModel):
             score: larger is better; no number, as of a correlation with a
                 constant, is worse than any.
             step: optimizer steps behind it.
+            evaluation: digits that differ where scores do not compare.
         """
         weights = self.weights_of(task)
         before = self.best_prompts.get(next(iter(weights)))
@@ -113,7 +115,7 @@ class PromptedT5(ResumableModel):
                 return
             score = math.nan
         for name, value in values.items():
-            self.best_prompts[name] = BestPrompt(score, step, value)
+            self.best_prompts[name] = BestPrompt(score, step, value, evaluation)
 
     def set_prompt(self, name: str, value: FloatArray) -> None:
         """Puts a value in a prompt's place; the best before it is forgotten.

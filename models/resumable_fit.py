@@ -151,11 +151,14 @@ class ResumableModel(StrategyModel):
                 "steps_per_epoch": per_epoch - into_epoch,
             }
             with _unfinished(self.optimizer):
-                history = fit(**options | rest)
+                broken = fit(**options | rest)
             initial_epoch += 1
             if initial_epoch >= epochs or self.stop_training:
                 self.optimizer.finalize_variable_values(self.trainable_weights)
-                return history
+                return broken
+            history = fit(**options | {"initial_epoch": initial_epoch})
+            _prepend(broken, history)
+            return history
         return fit(**options | {"initial_epoch": initial_epoch})
 
 
@@ -166,6 +169,17 @@ def _each(callbacks: Any) -> Iterator[keras.callbacks.Callback]:
             yield from _each(callback.callbacks)
         else:
             yield callback
+
+
+def _prepend(
+    earlier: keras.callbacks.History, later: keras.callbacks.History
+) -> None:
+    """Makes one history of two: `later`, which the model keeps."""
+    later.epoch = [*earlier.epoch, *later.epoch]
+    later.history = {
+        name: [*earlier.history.get(name, ()), *later.history.get(name, ())]
+        for name in earlier.history | later.history
+    }
 
 
 @contextlib.contextmanager

@@ -33,8 +33,8 @@ class _State:
         base: fingerprint of the model before any training.
         epochs: that are done.
         run: settings that must be equal for the run to go on.
-        best: score, and optimizer steps behind it, of each best prompt that
-            the arrays hold.
+        best: of each best prompt that the arrays hold, its score, the
+            optimizer steps behind it, and what evaluation found it.
         batches_before: that the optimizer had had before the run, less those
             that `initial_epoch` left out of it.
     """
@@ -43,7 +43,7 @@ class _State:
     base: str
     epochs: int
     run: dict[str, Any]
-    best: dict[str, tuple[float, int]]
+    best: dict[str, tuple[float, int, str]]
     batches_before: int = 0  # as an older file means, which lacks it
 
 
@@ -161,7 +161,12 @@ class PromptCheckpoint(EverySteps):
         variables = _variables(model)
         with _opened(self.path) as (state, file):
             stored = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        best = {name: stored.pop(f"{_BEST}{name}", None) for name in state.best}
+            best = {
+                name: BestPrompt(
+                    score, step, stored[f"{_BEST}{name}"], evaluation
+                )
+                for name, (score, step, evaluation) in state.best.items()
+            }
         shapes = {name: v.numpy().shape for name, v in variables.items()}
         found = {n: tuple(s) for n, s in state.shapes.items()}
         if shapes != found or state.base != model.base_fingerprint():
@@ -173,8 +178,7 @@ class PromptCheckpoint(EverySteps):
         for name, variable in variables.items():
             variable.assign(stored[name].reshape(shapes[name]))
         model.best_prompts.clear()  # what is there is another run's
-        for name, (score, step) in state.best.items():
-            model.best_prompts[name] = BestPrompt(score, step, best[name])
+        model.best_prompts.update(best)
         self._epochs_done = state.epochs
         self._batches_before = state.batches_before
         return model.batches_done
@@ -202,7 +206,10 @@ class PromptCheckpoint(EverySteps):
             base=self._base,
             epochs=self._epochs_done,
             run=self._run or {},
-            best={name: (b.score, b.step) for name, b in best.items()},
+            best={
+                name: (b.score, b.step, b.evaluation)
+                for name, b in best.items()
+            },
             batches_before=self._batches_before,
         )
         metadata = {"state": json.dumps(dataclasses.asdict(state))}
@@ -269,7 +276,7 @@ def _run_settings(
         settings["data"] = position.fingerprint
     for callback in callbacks:
         if isinstance(callback, Evaluator):
-            settings["evaluation"] = callback.fingerprint()
+            settings.setdefault("evaluation", {}).update(callback.evaluations)
     return json.loads(json.dumps(settings, default=str))
 
 

@@ -2,15 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 
 from keras_prompt.arguments import check_integers
-from keras_prompt.models.prompted_t5 import BestPrompt, PromptedT5
+from keras_prompt.models.prompted_t5 import PromptedT5
 from keras_prompt.models.text_t5 import TextT5
-from keras_prompt.tasks.task import Example, Task
+from keras_prompt.tasks.task import Task
 from keras_prompt.training.evaluation import (
     Evaluation,
     check_evaluation,
@@ -40,6 +40,8 @@ class Evaluator(EverySteps):
 
     Attributes:
         examples: the rows, by task.
+        evaluations: by task, 16 digits that differ where scores do not
+            compare: other rows, ways to answer, or metrics.
         last: what the last evaluation found in this `fit`, by task.
 
     Raises:
@@ -71,28 +73,23 @@ class Evaluator(EverySteps):
         self.examples = {
             task.name: task.examples(split)[:limit] for task in self.tasks
         }
+        self.evaluations: dict[str, str] = {}
+        how = [answer_by, input_length, target_length]
         for task in self.tasks:
             rows = self.examples[task.name]
             check_evaluation(answer_by, task, rows, f"split '{split}'")
             # Metrics that fail do so now, not after a thousand steps.
-            task.evaluate([row["targets"] for row in rows], rows)
+            metrics = task.evaluate([row["targets"] for row in rows], rows)
+            task.score(metrics)
+            compared = [rows, how, list(metrics), task.score_by]
+            self.evaluations[task.name] = _digits([task.name, *compared])
         self.last: dict[str, Evaluation] = {}
-        self._others_best: dict[str, BestPrompt] = {}
         self._options: dict[str, Any] = {
             "answer_by": answer_by,
             "batch_size": batch_size,
             "input_length": input_length,
             "target_length": target_length,
         }
-
-    def fingerprint(self) -> str:
-        """16 digits that differ where scores cannot be compared."""
-        return self._digits(self.examples)
-
-    def _digits(self, examples: Mapping[str, list[Example]]) -> str:
-        options = {k: v for k, v in self._options.items() if k != "batch_size"}
-        compared = json.dumps([examples, options], default=str)
-        return hashlib.sha256(compared.encode()).hexdigest()[:16]
 
     def answer(self, **options: Any) -> dict[str, Evaluation]:
         """Runs the model over `examples`; what was found, by task.
@@ -130,8 +127,7 @@ class Evaluator(EverySteps):
         self.check_model(model)
         for other in callbacks[: callbacks.index(self)]:
             if isinstance(other, Evaluator) and (
-                self._evaluations(model).keys()
-                & other._evaluations(model).keys()
+                self._chosen(model).keys() & other._chosen(model).keys()
             ):
                 raise ValueError(
                     "Two evaluators would choose one best prompt by scores "
@@ -142,24 +138,12 @@ class Evaluator(EverySteps):
                     "from `validation_data` or `model.evaluate`."
                 )
         self.last = {}
-        before = model.best_prompts
-        self._others_best = {
-            name: before[name]
-            for name, evaluation in self._evaluations(model).items()
-            if name in before and model.evaluations.get(name) != evaluation
-        }
 
-    def _evaluations(self, model: PromptedT5) -> dict[str, str]:
-        """The weights of which this keeps the best, and what chooses it.
-
-        Returns:
-            By the names of `tuned_weights`, a fingerprint of one task's
-            evaluation, whatever others there are.
-        """
+    def _chosen(self, model: PromptedT5) -> dict[str, str]:
+        """Of `tuned_weights`, those this keeps the best of, and what by."""
         return {
-            weight: digits
-            for task, rows in self.examples.items()
-            for digits in [self._digits({task: rows})]
+            weight: evaluation
+            for task, evaluation in self.evaluations.items()
             for weight in model.weights_of(task)
         }
 
@@ -172,7 +156,8 @@ class Evaluator(EverySteps):
         self.last = self.answer(**self._options)
         step = int(self.model.optimizer.iterations.numpy())
         for name, found in self.last.items():
-            self.model.keep_best(name, found.score, step)
+            evaluation = self.evaluations[name]
+            self.model.keep_best(name, found.score, step, evaluation)
             if self.verbose:
                 print(f"step {step:,} · {name} · {found.line()}")
         return self.last
@@ -181,11 +166,10 @@ class Evaluator(EverySteps):
         super().on_train_begin(logs)
         model = self.model
         model.backbone.check_answers()
-        for name, best in self._others_best.items():
-            if model.best_prompts.get(name) is best:  # none was restored
-                del model.best_prompts[name]
-        self._others_best = {}
-        model.evaluations.update(self._evaluations(model))
+        best = model.best_prompts
+        for name, evaluation in self._chosen(model).items():
+            if name in best and best[name].evaluation != evaluation:
+                del best[name]
 
     def on_steps(self) -> None:
         self.evaluate()
@@ -197,6 +181,11 @@ class Evaluator(EverySteps):
             self.evaluate()
         if logs is not None and self.last:
             logs |= self.logs()
+
+
+def _digits(compared: Any) -> str:
+    text = json.dumps(compared, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class TaskEvaluator(Evaluator):

@@ -207,6 +207,7 @@ def test_a_prompt_begun_anew_forgets_its_own_best_only(model):
 def test_the_best_of_a_task_is_kept_whatever_becomes_of_the_others(model):
     for name in model.bank.names:
         model.keep_best(name, 101.0, 1)  # before any evaluation: of what?
+    evaluations = {}
     films, dogs = TASKS
     other_dogs = task("set/dogs", "no dog", ("True", "False", "a"), 5)
     for tasks, unbeaten in (
@@ -215,12 +216,13 @@ def test_the_best_of_a_task_is_kept_whatever_becomes_of_the_others(model):
         ([other_dogs, films], {"set/films"}),
     ):
         evaluator = BankEvaluator(tasks, answer_by="rank", verbose=False)
+        evaluations |= evaluator.evaluations
         train(model, [evaluator], epochs=1)
         best = model.best
         assert best.keys() == set(model.bank.names)
         assert {n for n in best if best[n].score > 100} == unbeaten
         for name in model.bank.names:
-            model.keep_best(name, 101.0, 1)
+            model.keep_best(name, 101.0, 1, evaluations[name])
 
 
 @pytest.mark.parametrize(

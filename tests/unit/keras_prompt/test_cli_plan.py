@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from keras_prompt.arguments import LARGEST
 from keras_prompt.cli.main import main
 
 _DOCUMENT = Path(__file__).parents[3] / "docs" / "devices.md"
@@ -34,6 +35,13 @@ def test_a_plan_that_does_not_fit_says_what_does(capsys):
     ) in output.splitlines()
     assert main(line) == 0
     assert "use more devices" in capsys.readouterr().out
+
+
+def test_as_many_devices_as_there_can_be_take_no_longer(capsys):
+    devices = str(LARGEST)  # a prime
+    line = ["plan", "--model", "small", "--memory", "8GiB", "--devices"]
+    assert main([*line, devices]) == 0
+    assert f"batch:{devices}" in capsys.readouterr().out
 
 
 def test_a_plan_as_json(capsys):

@@ -35,6 +35,10 @@ TASK = Task(
 )
 
 
+def always_right(targets, predictions):
+    return {"right": 100.0}
+
+
 @pytest.fixture
 def start(tiny_model):
     """Gives the model a prompt and an optimizer as a new process would."""
@@ -105,7 +109,9 @@ class Scores(TaskEvaluator):
 
     def evaluate(self):
         self.asked_at.append(self.model.batches_done)
-        self.model.keep_best(self.task.name, next(self.scores), 1)
+        name = self.task.name
+        evaluation = self.evaluations[name]
+        self.model.keep_best(name, next(self.scores), 1, evaluation)
         return {}
 
 
@@ -149,6 +155,8 @@ def learning(tiny_model):
         {"task": dataclasses.replace(TASK, name="of equal rows")},
         {"split": "train"},
         {"answer_by": "generate"},
+        {"task": dataclasses.replace(TASK, metrics=(always_right,))},
+        {"task": dataclasses.replace(TASK, score_by="accuracy")},
     ],
 )
 def test_a_fit_of_another_evaluation_has_a_best_of_its_own(
@@ -166,6 +174,31 @@ def test_a_fit_of_another_evaluation_has_a_best_of_its_own(
             found = {best.score for best in model.best_prompts.values()}
             assert found == {expected}
             assert model.best_prompts.keys() == model.tuned_weights.keys()
+
+
+def test_a_best_in_a_checkpoint_is_not_one_of_another_evaluation(
+    start, tmp_path
+):
+    """Though the run had no evaluator that would say so."""
+    model = start()
+    model.fit(batches(model), callbacks=[Scores([90.0])], verbose=0)
+    checkpoint = PromptCheckpoint(tmp_path)
+    model.fit(batches(model), callbacks=[checkpoint], verbose=0)
+    for options, expected in (({}, 90.0), ({"split": "train"}, 40.0)):
+        new = PromptTunedT5(
+            model.backbone, model.tokenizer, model.prompt_length
+        )
+        new.compile(Adafactor(0.3), TokenCrossentropy())
+        shutil.copytree(tmp_path, folder := tmp_path / f"{expected}")
+        callbacks = [Scores([40.0], **options), PromptCheckpoint(folder)]
+        new.fit(batches(new), epochs=2, callbacks=callbacks, verbose=0)
+        assert new.best.score == expected
+
+
+def test_a_score_that_cannot_be_is_refused_before_any_step():
+    task = dataclasses.replace(TASK, score_by="acuracy")
+    with pytest.raises(ValueError, match="Did you mean 'accuracy'"):
+        TaskEvaluator(task)
 
 
 def test_a_fit_that_is_refused_leaves_the_best(start, tmp_path):

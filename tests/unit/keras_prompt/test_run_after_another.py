@@ -94,6 +94,24 @@ def test_a_run_from_an_initial_epoch_goes_on_from_its_last(start, tmp_path):
     assert run(model, batches(model), tmp_path, **options) == []
 
 
+def test_a_resumed_fit_s_history_is_of_all_epochs_since(start, tmp_path):
+    model = start()
+    data = batches(model)
+    checkpoint = PromptCheckpoint(tmp_path, every_steps=2)
+
+    def stop(batch, logs):
+        if model.batches_done == 6:
+            raise KeyboardInterrupt
+
+    stopping = keras.callbacks.LambdaCallback(on_train_batch_end=stop)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(data, epochs=4, callbacks=[checkpoint, stopping], verbose=0)
+    history = model.fit(data, epochs=4, callbacks=[checkpoint], verbose=0)
+    assert history is model.history
+    assert history.epoch == [1, 2, 3]
+    assert len(history.history["loss"]) == 3
+
+
 def test_a_checkpoint_that_counts_no_batches_before_it_goes_on(start, tmp_path):
     """As all did once."""
     model = start()
