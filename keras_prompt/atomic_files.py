@@ -3,8 +3,10 @@
 import contextlib
 import ctypes
 import os
+import platform
 import re
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,15 +17,15 @@ _EXCHANGE = 2  # linux/fs.h: RENAME_EXCHANGE
 def partial_path(path: Path) -> Path:
     """A name beside `path` for what is not yet whole.
 
-    What processes that were killed left under such names is removed.
+    No other thread, process or machine on the same disk has it. What processes
+    of this machine left under such names when they were killed is removed.
     """
-    stem = f".{path.name}.partial-"
+    stem = f".{path.name}.partial-{platform.node()}-"
     for entry in path.parent.iterdir():
-        if re.fullmatch(re.escape(stem) + r"\d+", entry.name):
-            process = int(entry.name.removeprefix(stem))
-            if process == os.getpid() or not _is_running(process):
-                remove(entry)
-    return path.parent / f"{stem}{os.getpid()}"
+        left = re.fullmatch(re.escape(stem) + r"(\d+)-\d+", entry.name)
+        if left and not _is_running(int(left[1])):
+            remove(entry)
+    return path.parent / f"{stem}{os.getpid()}-{threading.get_ident()}"
 
 
 def write_file(path: Path, content: bytes | str) -> None:

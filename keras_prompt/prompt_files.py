@@ -7,6 +7,7 @@ the variable from its checkpoint and runs nothing of the file.
 import dataclasses
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -233,9 +234,16 @@ def _save(folder: Path, prompt: FloatArray, card: PromptCard) -> None:
     )
     files = (path for path in folder.rglob("*") if path.is_file())
     digests = {str(p.relative_to(folder)): _digest(p) for p in sorted(files)}
-    card = dataclasses.replace(card, files=digests)
-    text = json.dumps(dataclasses.asdict(card), indent=2) + "\n"
-    (folder / CARD).write_text(text)
+    score = card.score
+    card = dataclasses.replace(
+        card,
+        # JSON has no NaN, as of a correlation with a constant.
+        score=score if score is None or math.isfinite(score) else None,
+        metrics={n: v for n, v in card.metrics.items() if math.isfinite(v)},
+        files=digests,
+    )
+    text = json.dumps(dataclasses.asdict(card), indent=2, allow_nan=False)
+    (folder / CARD).write_text(text + "\n")
 
 
 def _digest(path: Path) -> str:
@@ -268,7 +276,12 @@ def _read_card(path: Path) -> PromptCard:
         card = PromptCard(**values)
         _check_types(card)
         return card
-    except (ValueError, TypeError, AttributeError) as error:
+    except (
+        ValueError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         raise ValueError(f"{path} is no prompt's card: {error}.") from error
 
 
@@ -284,7 +297,16 @@ def _check_types(card: PromptCard) -> None:
         ("prompt_length", int),
         ("d_model", int),
         ("files", dict),
+        ("task", str | None),
+        ("steps", int | None),
+        ("seed", int | None),
+        ("score", float | int | None),
+        ("metrics", dict),
+        ("versions", dict),
     ):
         value = getattr(card, field)
         if not isinstance(value, kind):
             raise TypeError(f"{field} is {value!r}")
+    for metric, value in card.metrics.items():
+        if not isinstance(value, float | int):
+            raise TypeError(f"metrics has {metric} {value!r}")

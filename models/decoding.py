@@ -19,6 +19,8 @@ from keras_prompt.types import Tensor
 _START_ID = _PAD_ID = 0  # T5 starts its decoder with the padding token
 _EOS_ID = 1
 _IMPOSSIBLE = -1e9
+# Of the targets of one text in one pass: 64 of eight tokens.
+_POSITIONS_A_PASS = 512
 
 
 def generate_token_ids(
@@ -146,6 +148,18 @@ def _named_sampler(name: str) -> Any:
     return lookup("sampler", name, known)()
 
 
+def targets_a_pass(length: int) -> int:
+    """How many targets of a text to score at once.
+
+    They stand behind one another in the decoder, whose self-attention grows
+    with the square of their positions.
+
+    Args:
+        length: tokens of the longest target, T.
+    """
+    return max(1, _POSITIONS_A_PASS // max(1, length))
+
+
 def score_targets(
     backbone: MeshT5Backbone,
     encoded: Tensor,
@@ -175,6 +189,37 @@ def score_targets(
     )
     logits = tf.reshape(logits, [rows * labels, length, logits.shape[-1]])
     return tf.reshape(log_likelihood(logits, flat), [rows, labels])
+
+
+def score_in_passes(
+    backbone: MeshT5Backbone,
+    encoded: Tensor,
+    padding_mask: Tensor,
+    targets: Tensor,
+) -> Tensor:
+    """`score_targets` of any number of targets, `targets_a_pass` at a time.
+
+    For a graph that does not know how many there will be.
+    """
+    _, count, length = tf.unstack(tf.shape(targets))
+    at_once = tf.maximum(1, _POSITIONS_A_PASS // tf.maximum(1, length))
+    passes = tf.maximum(1, -(-count // at_once))
+    found = tf.TensorArray(
+        tf.float32, passes, infer_shape=False, element_shape=[None, None]
+    )
+
+    def score_some(number: Tensor, found: Any) -> tuple[Tensor, Any]:
+        some = targets[:, number * at_once : (number + 1) * at_once]
+        scores = score_targets(backbone, encoded, padding_mask, some)
+        return number + 1, found.write(number, tf.transpose(scores))
+
+    _, found = tf.while_loop(
+        lambda number, _: number < passes,
+        score_some,
+        (tf.constant(0), found),
+        parallel_iterations=1,
+    )
+    return tf.transpose(found.concat())
 
 
 def log_likelihood(logits: Tensor, targets: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import numpy as np
 from keras_prompt.models.pretrained import load_base
 from keras_prompt.models.prompted_t5 import BestPrompt
 from keras_prompt.models.t5.backbone import MeshT5Backbone
-from keras_prompt.models.t5.variables import weight_table
+from keras_prompt.models.t5.variables import parameter_count, weight_table
 from keras_prompt.models.text_t5 import TextT5
 from keras_prompt.tokenizer import Tokenizer
 from keras_prompt.types import FloatArray, Tensor
@@ -116,6 +116,6 @@ class PlainT5(TextT5):
 
     def parameter_report(self) -> str:
         """One line: how many parameters there are, and whether they learn."""
-        count = sum(int(np.prod(w.shape)) for w in self.backbone.weights)
+        count = parameter_count(self.backbone.config)
         learns = "all learn" if self.tuned_weights else "all frozen"
         return f"Parameters: {count:,} · {learns}"

@@ -21,10 +21,6 @@ from keras_prompt.models.text_batches import Features, TextBatch, TokenIds
 from keras_prompt.tokenizer import Tokenizer
 from keras_prompt.types import FloatArray, Tensor
 
-# All targets of a text lie in one row of the decoder, whose self-attention
-# grows with their number squared.
-_TARGETS_A_PASS = 64
-
 
 class BestPrompt(NamedTuple):
     """The prompt that scored best on the evaluation split so far.
@@ -55,6 +51,9 @@ class PromptedT5(ResumableModel):
         tokenizer: of its vocabulary.
         name: of the model.
 
+    Raises:
+        ValueError: the tokenizer has more ids than the T5.
+
     Attributes:
         best_prompts: what evaluation found best so far, by the names of
             `tuned_weights`.
@@ -64,6 +63,13 @@ class PromptedT5(ResumableModel):
         self, backbone: MeshT5Backbone, tokenizer: Tokenizer, name: str
     ) -> None:
         super().__init__(name=name)
+        ids = backbone.config.vocab_size
+        if tokenizer.vocabulary_size > ids:
+            raise ValueError(
+                f"`tokenizer` must have no more ids than the T5, {ids:,}: "
+                "beyond its embeddings there is nothing to look up. Received: "
+                f"a vocabulary of {tokenizer.vocabulary_size:,}"
+            )
         self.backbone = backbone
         self.tokenizer = tokenizer
         self.vocabulary_size = backbone.config.vocab_size
@@ -230,7 +236,7 @@ class PromptedT5(ResumableModel):
     ) -> FloatArray:
         """The log-likelihood of every text's targets.
 
-        A text is encoded once for up to 64 targets.
+        A text is encoded once for as many targets as `targets_a_pass` has.
 
         Args:
             batches: of all texts.
@@ -243,8 +249,9 @@ class PromptedT5(ResumableModel):
         for rows, features in batches:
             batch = targets[rows]
             batch = batch[..., : np.count_nonzero(batch, axis=-1).max()]
-            for start in range(0, batch.shape[1], _TARGETS_A_PASS):
-                some = slice(start, start + _TARGETS_A_PASS)
+            at_once = decoding.targets_a_pass(batch.shape[2])
+            for start in range(0, batch.shape[1], at_once):
+                some = slice(start, start + at_once)
                 found = self._score_batch(features, batch[:, some])
                 scores[rows, some] = found.numpy()
         return scores

@@ -89,6 +89,8 @@ def make_dataset(
             target that is none of a closed task's labels, two labels of the
             same token ids, a target longer than `target_length`, or fewer
             rows than a batch with `drop_remainder`.
+        FileNotFoundError: the task's data are not there and cannot be
+            downloaded.
     """
     check_integers(
         input_length=(input_length, 2),

@@ -173,6 +173,8 @@ class Task:
         Raises:
             ValueError: no such split, no rows, no such columns, a column
                 that holds others, or a damaged data set.
+            FileNotFoundError: the data are not there and cannot be
+                downloaded.
         """
         dataset = self.source.dataset(split)
         first = self.train_preprocessors if to_train else ()

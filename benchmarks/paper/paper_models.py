@@ -98,7 +98,14 @@ def _trained_folder(grid: Grid, cell: Cell, place: Place) -> Path:
     word = str(cell.adaptation)
     if cell.adaptation == RANDOM:
         word = next(iter(grid.models[cell.size]))
-    return find_checkpoint(_trained_model(grid, cell.size, word, place))
+    model = _trained_model(grid, cell.size, word, place)
+    if "/" in model and not Path(model).is_dir():
+        raise FileNotFoundError(
+            f"There is no model at {place.models / model}. "
+            "recipes/make_models.py makes those of the grid; say where they "
+            "are: --models."
+        )
+    return find_checkpoint(model)
 
 
 def _random_weights(config: T5Config) -> Iterator[tuple[str, FloatArray]]:

@@ -14,9 +14,9 @@ def import_tensorflow() -> None:
     Its first lines come before any log level is read, so the file descriptor
     itself is turned away for that moment.
     """
-    # Both are read during the import.
+    # Both are read during the import; nothing here runs on another backend.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
     logging.basicConfig(format="%(message)s", level=logging.ERROR)
     logging.getLogger("keras_prompt").setLevel(logging.INFO)
     warnings.simplefilter("ignore")

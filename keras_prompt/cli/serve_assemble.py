@@ -2,7 +2,7 @@
 
 import argparse
 
-EXAMPLE = "keras-prompt serve-assemble release-base server/2 prompts/*"
+EXAMPLE = "keras-prompt serve-assemble release-base releases/base/1 prompts/*"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

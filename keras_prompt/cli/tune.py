@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = (
     "keras-prompt tune super_glue/rte --preset t5_1_1_nano_lm "
-    "--output runs/rte --steps 500 --evaluate-every 100"
+    "--output runs/rte --steps 500 --evaluate-every 100 --answer-by rank"
 )
 
 

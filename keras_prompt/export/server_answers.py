@@ -73,7 +73,11 @@ class Answers:
         # Targets without a single token are a status, not an empty array.
         missing = tf.maximum(1 - longest, 0)
         target_ids = tf.pad(target_ids, [[0, 0], [0, 0], [0, missing]])
-        is_target = tf.range(longest + missing) < target_lengths[:, :, None]
+        limit = self.card.input_length  # as in `_inputs`
+        target_ids = target_ids[:, :, :limit]
+        is_target = (
+            tf.range(tf.shape(target_ids)[2]) < target_lengths[:, :, None]
+        )
         is_id = self._is_id(target_ids)
         is_bad_id = tf.reduce_any(is_target & ~is_id, axis=[1, 2])
         inputs = self._inputs(prompts, token_ids, token_lengths)
@@ -84,6 +88,10 @@ class Answers:
                 tf.reduce_any(target_lengths > longest, axis=1),
                 "target_lengths exceeds the target's tokens",
             ),
+            (
+                tf.reduce_any(target_lengths > limit, axis=1),
+                f"target longer than {limit} tokens",
+            ),
             (is_bad_id, "a target id is outside the vocabulary"),
             # Scoring takes them for the end: such a target would win.
             (
@@ -92,7 +100,7 @@ class Answers:
             ),
         )
         encoded = self._backbone.encode(inputs.embedded, inputs.padding_mask)
-        scores = decoding.score_targets(
+        scores = decoding.score_in_passes(
             self._backbone,
             encoded,
             inputs.padding_mask,

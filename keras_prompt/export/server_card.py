@@ -100,7 +100,7 @@ def read_server_card(path: str | Path) -> ServerCard:
         values = json.loads(file.read_text())
         values["tasks"] = tuple(values["tasks"])
         card = ServerCard(**values)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ValueError(f"{file} is no server's card: {error}.") from error
     if card.format_version != FORMAT_VERSION:
         raise ValueError(

@@ -6,6 +6,7 @@ D d_model.
 
 import dataclasses
 import re
+import urllib.parse
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from keras_prompt.layers.prompt_embedding import (
 from keras_prompt.prompt_files import PromptCard, PromptFile, read_prompt
 from keras_prompt.registry import lookup
 from keras_prompt.types import Tensor
+
+_PROMPT = "prompt-"  # before a name in a file of weights
 
 
 @keras.saving.register_keras_serializable(package="keras_prompt")
@@ -229,6 +232,23 @@ class PromptBank(keras.layers.Layer):
         )
         return output_spec(token_embeddings, shapes)
 
+    def save_own_variables(self, store: Any) -> None:
+        for name, weight in self.prompts.items():
+            store[_key(name)] = weight.numpy()
+
+    def load_own_variables(self, store: Any) -> None:
+        # Keras tells weights apart by their order: another bank's prompts, or
+        # these in another order, would pass for this one's.
+        saved, names = set(store.keys()), self.names
+        if saved != set(map(_key, names)):
+            raise ValueError(
+                f"The weights are of a bank of {_names(saved)}; this one is of "
+                f"{', '.join(names)}. Load the prompts, PromptBank.load, or "
+                "make a bank of those names, in any order."
+            )
+        for name, weight in self.prompts.items():
+            weight.assign(store[_key(name)])
+
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         config["prompt_lengths"] = dict(self.prompt_lengths)
@@ -249,6 +269,17 @@ class PromptBank(keras.layers.Layer):
             words = tuple(values["label_words"])  # a list once it was JSON
             bank.cards[name] = PromptCard(**values | {"label_words": words})
         return bank
+
+
+def _key(name: str) -> str:
+    """A prompt's name as a path in a file of weights, where "/" divides."""
+    return _PROMPT + urllib.parse.quote(name, safe="")
+
+
+def _names(keys: Iterable[str]) -> str:
+    """The prompts' names in a file of weights, for a message."""
+    found = [urllib.parse.unquote(key.removeprefix(_PROMPT)) for key in keys]
+    return ", ".join(sorted(found)) or "no prompts"
 
 
 def prepend(

@@ -5,6 +5,7 @@ known by its first bytes. Letters: P prompt length, D d_model.
 """
 
 import io
+import tokenize
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,17 @@ from keras_prompt.types import FloatArray
 
 SUFFIX = ".npy"
 _MAGIC = b"\x93NUMPY"
+# NumPy reads the header as a Python literal, which can fail in many ways.
+_DAMAGED = (
+    ValueError,
+    TypeError,
+    OverflowError,
+    EOFError,
+    OSError,
+    MemoryError,
+    RecursionError,
+    tokenize.TokenError,
+)
 
 
 def recognizes(path: Path) -> bool:
@@ -33,7 +45,7 @@ def read(path: Path) -> FloatArray:
     """
     try:
         value = np.lib.format.open_memmap(path, mode="r")
-    except (ValueError, EOFError, OSError) as error:
+    except _DAMAGED as error:
         raise ValueError(
             f"{path} is not a complete .npy file: {error}"
         ) from error

@@ -125,7 +125,7 @@ def _sizes(path: Path) -> tuple[int, int, int]:
     try:
         config: Mapping[str, Any] = json.loads(path.read_text())
         found = {name: config.get(name) for name in _REQUIRED}
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} is no adapter's settings: {error}.") from None
     for name, value in _REQUIRED.items():
         if found[name] != value:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from keras_prompt.models.text_batches import (
     check_labels,
+    check_texts,
     pad_rows,
     task_names,
     text_batches,
@@ -103,7 +104,8 @@ class Client:
             ServerTimeoutError: the answer did not come in time.
             ValueError: not one task for each text.
         """
-        if not texts:
+        check_texts(texts)
+        if len(texts) == 0:
             return []
         inputs = self._inputs(texts, tasks)
         if self._tokenizer is None:
@@ -128,7 +130,8 @@ class Client:
                 string instead of several.
         """
         check_labels(labels)
-        if not texts:
+        check_texts(texts)
+        if len(texts) == 0:
             return np.zeros((0, len(labels)), np.float32)
         inputs = self._inputs(texts, tasks)
         count = len(texts)

@@ -38,3 +38,6 @@ class RowsRefusedError(ValueError):
             f"The server cannot answer row {row}: {words}"
             + (f" (and {more} rows more)." if more else ".")
         )
+
+    def __reduce__(self) -> tuple[type, tuple[dict[int, str]]]:
+        return type(self), (self.statuses,)  # not the message, as it would

@@ -193,8 +193,9 @@ class TaskEvaluator(Evaluator):
 
     The score that chooses the prompt is the one that is reported, as in the
     paper; on a small split that flatters it. Keras' logs get each metric as
-    `val_<metric>`, their mean as `val_score`, that of the majority class as
-    `val_majority`, `val_illegal_share` and `prompt_rms`.
+    `val_<metric>`, the score that chooses (`Task.score`) as `val_score`, that
+    of the majority class as `val_majority`, `val_illegal_share` and
+    `prompt_rms`.
 
     Args:
         task: the task.

@@ -42,7 +42,7 @@ def _tpu() -> tf.distribute.Strategy | None:
         version = ".".join(tf.__version__.split(".")[:2])
         _LOG.warning(
             "A TPU is here (%s), but this TensorFlow cannot use it (%s): "
-            "install `tensorflow-tpu` %s with its libtpu and restart.",
+            "it takes `tensorflow-tpu` %s with its libtpu, if there is one.",
             reason,
             (str(error).splitlines() or [type(error).__name__])[0],
             version,

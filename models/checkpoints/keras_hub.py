@@ -151,7 +151,7 @@ def _config(path: Path) -> T5Config:
             is_tied=sizes["tie_embedding_weights"],
             layer_norm_epsilon=sizes["layer_norm_epsilon"],
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ZeroDivisionError) as error:
         raise ValueError(f"{path} is no T5Backbone's: {error!r}.") from error
 
 

@@ -33,7 +33,7 @@ def grouped_sum(tensor: Tensor, groups: Sequence[Sequence[int]]) -> Tensor:
     for group, members in enumerate(groups):
         group_of[list(members)] = group
     mine = tf.gather(tf.constant(group_of), replica_number())
-    slots = _in_slot(tensor, mine, len(groups))
+    slots = in_slot(tensor, mine, len(groups))
     slots = context.all_reduce(tf.distribute.ReduceOp.SUM, slots)
     return tf.ensure_shape(tf.gather(slots, mine), tensor.shape)
 
@@ -42,7 +42,7 @@ def gather_rows(tensor: Tensor) -> Tensor:
     """Every replica's rows, (rows, ...) to (N * rows, ...), on each."""
     context = tf.distribute.get_replica_context()
     count = context.num_replicas_in_sync
-    slots = _in_slot(tensor, replica_number(), count)
+    slots = in_slot(tensor, replica_number(), count)
     slots = grouped_sum(slots, [list(range(count))])
     return tf.reshape(slots, [-1, *tensor.shape[1:]])
 
@@ -63,7 +63,13 @@ def replica_number() -> Tensor:
     return tf.cast(context.replica_id_in_sync_group, tf.int32)
 
 
-def _in_slot(tensor: Tensor, slot: Tensor, count: int) -> Tensor:
-    """Zeros (count, ...) with the tensor at one place."""
-    is_slot = tf.one_hot(slot, count, dtype=tensor.dtype)
-    return tf.reshape(is_slot, [-1] + [1] * len(tensor.shape)) * tensor[None]
+def in_slot(tensor: Tensor, slot: Tensor, count: int, axis: int = 0) -> Tensor:
+    """Zeros with the tensor at one of `count` places along a new axis.
+
+    Chosen, not multiplied: 0 times a number that is not finite is not 0.
+    """
+    sizes = [1] * (len(tensor.shape) + 1)
+    sizes[axis] = count
+    is_slot = tf.reshape(tf.range(count) == slot, sizes)
+    zero = tf.zeros([], tensor.dtype)
+    return tf.where(is_slot, tf.expand_dims(tensor, axis), zero)

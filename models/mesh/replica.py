@@ -22,6 +22,7 @@ from keras_prompt.models.mesh import MeshTensor, PlacementMeshImpl, mtf
 from keras_prompt.models.mesh.collectives import (
     gather_rows,
     grouped_sum,
+    in_slot,
     own_rows,
     replica_number,
 )
@@ -66,14 +67,8 @@ class ReplicaMeshImpl(mtf.MeshImpl):  # type: ignore[name-defined]
 
         def spread(slice_: Tensor, place: Tensor) -> Tensor:
             shape = slice_.shape.as_list()
-            is_place = tf.one_hot(place, parts, dtype=slice_.dtype)
-            ones = [1] * (len(shape) + 1)
-            ones[concat_axis] = parts
-            spread = tf.expand_dims(slice_, concat_axis) * tf.reshape(
-                is_place, ones
-            )
             shape[concat_axis] *= parts
-            return tf.reshape(spread, shape)
+            return tf.reshape(in_slot(slice_, place, parts, concat_axis), shape)
 
         spread_out = self.slicewise(spread, x, self.laid_out_pcoord(mesh_axis))
         return self.allreduce(spread_out, [mesh_axis], "SUM")

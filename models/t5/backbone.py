@@ -20,7 +20,7 @@ from keras_prompt.models.t5.dropout import (
     check_dropout_rate,
     next_seed,
 )
-from keras_prompt.models.t5.dtypes import check_dtype
+from keras_prompt.models.t5.dtypes import check_backend, check_dtype
 from keras_prompt.models.t5.int8 import scale_name
 from keras_prompt.models.t5.resident_weights import ResidentWeights
 from keras_prompt.models.t5.scope import Scope
@@ -68,10 +68,10 @@ class MeshT5Backbone(ResidentWeights):
         float32 (B, T, V).
 
     Raises:
-        ValueError: `dtype` is another one, `dropout_rate` is no probability
-            below 1, bfloat16 or int8 weights should learn, the mesh or layout
-            does not fit the model or the devices, or the weights of a mesh
-            should learn.
+        ValueError: Keras does not run on TensorFlow, `dtype` is another one,
+            `dropout_rate` is no probability below 1, bfloat16 or int8 weights
+            should learn, the mesh or layout does not fit the model or the
+            devices, or the weights of a mesh should learn.
     """
 
     def __init__(
@@ -89,6 +89,7 @@ class MeshT5Backbone(ResidentWeights):
         layout: str = "",
         name: str = "backbone",
     ) -> None:
+        check_backend()
         check_dtype(dtype, trainable=trainable)
         check_dropout_rate(dropout_rate)
         split = parse_layout(mesh_shape, layout, dimension_sizes(config))

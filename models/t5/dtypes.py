@@ -1,6 +1,23 @@
-"""The number types that a T5 can be computed in."""
+"""What a T5 can be computed with: Keras on TensorFlow, and number types."""
+
+import keras
 
 _DTYPES = ("float32", "bfloat16", "mixed_bfloat16", "int8")
+
+
+def check_backend() -> None:
+    """Refuses Keras on anything but TensorFlow, which nothing here runs on.
+
+    Raises:
+        ValueError: it is on something else.
+    """
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        raise ValueError(
+            "Keras must run on TensorFlow. Set KERAS_BACKEND=tensorflow, or "
+            '"backend": "tensorflow" in ~/.keras/keras.json, before Keras is '
+            f"imported. Received: {backend!r}"
+        )
 
 
 def check_dtype(dtype: str, *, trainable: bool) -> None:

@@ -163,7 +163,8 @@ class Scope:
     ) -> MeshTensor:
         """The factors of (batch, *sizes) units.
 
-        Drawn whole, whatever the layout: every mesh drops the same units.
+        Drawn whole, whatever the layout: every mesh of one process drops the
+        same units. A strategy's replica draws for its own rows.
         """
         assert self._dropout is not None
         noise = self._dropout.draw([self._rows(), *sizes.values()], dtype)

@@ -352,7 +352,7 @@ def test_unknown_names_and_absent_models_are_refused_before_any_run(
         paper.main([*arguments, "--task", "film"])
     grid = GRID.replace('100 = "tiny"', '100 = "absent/folder"')
     (tmp_path / "grid.toml").write_text(grid)
-    with pytest.raises(FileNotFoundError, match="absent/folder"):
+    with pytest.raises(FileNotFoundError, match=r"absent/folder\..*: --models"):
         paper.main(arguments)
     assert not (tmp_path / "out").exists()
 

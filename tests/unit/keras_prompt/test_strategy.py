@@ -132,7 +132,7 @@ def test_a_tpu_that_tensorflow_cannot_use_gives_one_line():
     assert process.returncode == 0, process.stderr
     warned, said = process.stdout.splitlines()
     assert "TPU_ACCELERATOR_TYPE is set" in warned
-    assert "install `tensorflow-tpu` 2." in warned
+    assert "takes `tensorflow-tpu` 2." in warned
     assert said == "No distribution: no TPU and no GPU on this machine."
 
 
