@@ -106,6 +106,16 @@ class Adafactor(keras.optimizers.Optimizer):
         self.decay_exponent = decay_exponent
         self.min_dim_size_to_factor = min_dim_size_to_factor
 
+    def _get_current_learning_rate(self) -> Any:
+        # Keras asks a schedule by batches, of which one step takes several
+        # where gradients are accumulated.
+        schedule = self._learning_rate
+        if isinstance(
+            schedule, keras.optimizers.schedules.LearningRateSchedule
+        ):
+            return schedule(self.iterations)
+        return super()._get_current_learning_rate()
+
     def build(self, variables: Sequence[keras.Variable]) -> None:
         if self.built:
             return

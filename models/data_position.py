@@ -101,6 +101,11 @@ class TrackPosition(keras.callbacks.Callback):
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None
     ) -> None:
+        if not self._seen and not self._position.is_endless:
+            # The epoch's data have begun. Where they began within it and
+            # validate as well, validation has them whole.
+            batches = self._position.batches_per_epoch
+            self._position.batch.assign(self._start - self._start % batches)
         self._seen = batch + 1
 
     def on_epoch_end(

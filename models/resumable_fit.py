@@ -25,6 +25,10 @@ _POSITION_LOST = (
     "is still one batch (`map`, `prefetch`), hand the position on: "
     "`x.position = made.position`."
 )
+_TWO_RUNS = (
+    "`callbacks` must not hold two PromptCheckpoints: `fit` goes on from one "
+    "folder. Copy the folder afterwards, or give `fit` one of them."
+)
 _NOTHING_LEARNS = (
     "`fit` has nothing to train: no weight of the model is trainable. A "
     "prompt that was frozen learns again after `trainable = True`; a T5 "
@@ -94,12 +98,9 @@ class ResumableModel(StrategyModel):
             )
         if not self.trainable_variables:
             raise ValueError(_NOTHING_LEARNS)
-        # Callbacks that save come last: what the others find out in the same
-        # step belongs to what is saved.
-        callbacks = sorted(
-            _each(options["callbacks"]),
-            key=lambda callback: hasattr(callback, "resume"),
-        )
+        callbacks = sorted(_each(options["callbacks"]), key=_place)
+        if sum(hasattr(callback, "resume") for callback in callbacks) > 1:
+            raise ValueError(_TWO_RUNS)
         for callback in callbacks:
             if isinstance(callback, keras.callbacks.ModelCheckpoint) and (
                 not callback.save_weights_only
@@ -111,6 +112,8 @@ class ResumableModel(StrategyModel):
         per_epoch = options["steps_per_epoch"]
         if position is not None:
             per_epoch = per_epoch or position.batches_per_epoch
+            if position.is_endless:  # or its first epoch would be, too
+                options["steps_per_epoch"] = per_epoch
         self.check_epoch(per_epoch)
         batches_done = 0
         self._initial_epoch = None  # what a callback set in an earlier fit
@@ -143,23 +146,35 @@ class ResumableModel(StrategyModel):
             return fit(**options)
         epochs = options["epochs"]
         initial_epoch, into_epoch = divmod(batches_done, per_epoch)
-        if into_epoch:
-            # Keras runs epochs of one length; the broken one is shorter.
-            rest = {
-                "initial_epoch": initial_epoch,
-                "epochs": min(epochs, initial_epoch + 1),
-                "steps_per_epoch": per_epoch - into_epoch,
-            }
-            with _unfinished(self.optimizer):
-                broken = fit(**options | rest)
-            initial_epoch += 1
-            if initial_epoch >= epochs or self.stop_training:
-                self.optimizer.finalize_variable_values(self.trainable_weights)
-                return broken
+        if not into_epoch or initial_epoch >= epochs:
+            return fit(**options | {"initial_epoch": initial_epoch})
+        # Keras runs epochs of one length; the broken one is shorter.
+        self.check_epoch(per_epoch - into_epoch)
+        verbose = options["verbose"]
+        callbacks = _OneRun(
+            options["callbacks"],
+            add_history=True,
+            add_progbar=verbose != 0,
+            model=self,
+            verbose=verbose,
+            epochs=epochs,
+            steps=per_epoch,
+        )
+        options["callbacks"] = callbacks
+        rest = {
+            "initial_epoch": initial_epoch,
+            "epochs": initial_epoch + 1,
+            "steps_per_epoch": per_epoch - into_epoch,
+        }
+        with _unfinished(self.optimizer):
+            history = fit(**options | rest)
+        initial_epoch += 1
+        if initial_epoch < epochs and not self.stop_training:
             history = fit(**options | {"initial_epoch": initial_epoch})
-            _prepend(broken, history)
-            return history
-        return fit(**options | {"initial_epoch": initial_epoch})
+        else:
+            self.optimizer.finalize_variable_values(self.trainable_weights)
+        callbacks.end()
+        return history
 
 
 def _each(callbacks: Any) -> Iterator[keras.callbacks.Callback]:
@@ -171,15 +186,34 @@ def _each(callbacks: Any) -> Iterator[keras.callbacks.Callback]:
             yield callback
 
 
-def _prepend(
-    earlier: keras.callbacks.History, later: keras.callbacks.History
-) -> None:
-    """Makes one history of two: `later`, which the model keeps."""
-    later.epoch = [*earlier.epoch, *later.epoch]
-    later.history = {
-        name: [*earlier.history.get(name, ()), *later.history.get(name, ())]
-        for name in earlier.history | later.history
-    }
+def _place(callback: keras.callbacks.Callback) -> int:
+    """Where a callback stands, whatever the user's order.
+
+    What evaluates comes first and what saves last: others act by what the one
+    finds out, and what they do belongs to what the other saves.
+    """
+    if hasattr(callback, "resume"):
+        return 2
+    return 0 if hasattr(callback, "before_fit") else 1
+
+
+class _OneRun(keras.callbacks.CallbackList):
+    """Tells callbacks of one run, which Keras takes in two calls of `fit`."""
+
+    _has_begun = False
+    _last_logs: dict[str, Any] | None = None
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        if not self._has_begun:
+            self._has_begun = True
+            super().on_train_begin(logs)
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        self._last_logs = logs  # Keras does not know which is the last
+
+    def end(self) -> None:
+        """Tells that the run is over."""
+        super().on_train_end(self._last_logs)
 
 
 @contextlib.contextmanager

@@ -212,8 +212,8 @@ class Task:
         self.check_targets(examples)
         targets, predictions = [], []
         for output, example in zip(outputs, examples, strict=True):
-            targets.append(self._compared(example["targets"], example, True))
-            predictions.append(self._compared(output, example, False))
+            targets.append(self.compared(example["targets"], example, True))
+            predictions.append(self.compared(output, example, False))
         found: list[tuple[str, float]] = []
         with warnings.catch_warnings():
             # A class that neither side ever names has an F1 of 0, and one
@@ -267,7 +267,14 @@ class Task:
         label = row.get("label")
         return not self.closed and isinstance(label, int) and label == -1
 
-    def _compared(self, text: str, example: Example, is_target: bool) -> Any:
+    def compared(self, text: str, example: Example, is_target: bool) -> Any:
+        """What the metrics get for a text.
+
+        Args:
+            text: an output, or the example's target.
+            example: a row of `examples`.
+            is_target: which of the two it is.
+        """
         if self.postprocessor is None:
             return text
         # t5's postprocessors find the text of a target under this name.

@@ -85,7 +85,9 @@ class PromptCheckpoint(EverySteps):
     one that was not. That takes a dataset of `make_dataset`, whose position
     can be set; with any other data, whole epochs are restored. A new run takes
     such a dataset from its start, whatever an earlier `fit` took of it.
-    Several workers need one directory that all of them see.
+    Several workers need one directory that all of them see. Other callbacks
+    keep nothing of a run that was stopped: `EarlyStopping` and
+    `ReduceLROnPlateau` begin to count anew.
 
     Args:
         directory: of the run; made if absent.
@@ -128,6 +130,18 @@ class PromptCheckpoint(EverySteps):
             position: of the dataset, if it has one.
             callbacks: all of `fit`, among them what chooses the best prompt.
         """
+        if (
+            position is not None
+            and steps_per_epoch is not None
+            and not position.is_endless
+            and position.batches_per_epoch % steps_per_epoch
+        ):
+            raise ValueError(
+                "`steps_per_epoch` must divide the batches of the data, "
+                f"{position.batches_per_epoch}, for a run to go on within "
+                "them, or the data be endless: make_dataset(..., repeat=True). "
+                f"Received: steps_per_epoch={steps_per_epoch}"
+            )
         self._position = position
         self._steps_per_epoch = steps_per_epoch
         self._epochs_done = 0  # whatever an earlier `fit` did
@@ -167,6 +181,7 @@ class PromptCheckpoint(EverySteps):
                 )
                 for name, (score, step, evaluation) in state.best.items()
             }
+        self._refuse_other_run(state.run)
         shapes = {name: v.numpy().shape for name, v in variables.items()}
         found = {n: tuple(s) for n, s in state.shapes.items()}
         if shapes != found or state.base != model.base_fingerprint():
@@ -174,7 +189,6 @@ class PromptCheckpoint(EverySteps):
                 f"{self.path} is a checkpoint of another base, prompt length "
                 "or optimizer. Choose another directory."
             )
-        self._refuse_other_run(state.run)
         for name, variable in variables.items():
             variable.assign(stored[name].reshape(shapes[name]))
         model.best_prompts.clear()  # what is there is another run's
@@ -263,7 +277,7 @@ def _run_settings(
     callbacks: Sequence[keras.callbacks.Callback],
 ) -> dict[str, Any]:
     """What must be equal for a run to go on as if never stopped."""
-    settings = dict(model.optimizer.get_config())
+    settings: dict[str, Any] = dict(model.optimizer.get_config())
     del settings["name"]  # Keras numbers optimizers of the same kind
     own = settings
     if "inner_optimizer" in settings:  # of a `LossScaleOptimizer`
@@ -271,6 +285,9 @@ def _run_settings(
         del own["name"]
     if model.compiled_rate is not None:
         own["learning_rate"] = model.compiled_rate
+    settings["loss"] = keras.saving.serialize_keras_object(model.loss)
+    settings["dtype"] = model.backbone.dtype_policy.name
+    settings["dropout_rate"] = model.backbone.dropout_rate
     if position is not None:
         settings["batches_per_epoch"] = position.batches_per_epoch
         settings["data"] = position.fingerprint

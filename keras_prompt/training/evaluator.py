@@ -41,7 +41,7 @@ class Evaluator(EverySteps):
     Attributes:
         examples: the rows, by task.
         evaluations: by task, 16 digits that differ where scores do not
-            compare: other rows, ways to answer, or metrics.
+            compare: other rows, labels, ways to answer, or metrics.
         last: what the last evaluation found in this `fit`, by task.
 
     Raises:
@@ -81,8 +81,16 @@ class Evaluator(EverySteps):
             # Metrics that fail do so now, not after a thousand steps.
             metrics = task.evaluate([row["targets"] for row in rows], rows)
             task.score(metrics)
-            compared = [rows, how, list(metrics), task.score_by]
-            self.evaluations[task.name] = _digits([task.name, *compared])
+            self.evaluations[task.name] = _digits(
+                task.name,
+                rows,
+                how,
+                task.label_words,
+                list(metrics),
+                task.score_by,
+                [task.compared(row["targets"], row, True) for row in rows],
+                [task.compared(row["targets"], row, False) for row in rows],
+            )
         self.last: dict[str, Evaluation] = {}
         self._options: dict[str, Any] = {
             "answer_by": answer_by,
@@ -183,7 +191,7 @@ class Evaluator(EverySteps):
             logs |= self.logs()
 
 
-def _digits(compared: Any) -> str:
+def _digits(*compared: Any) -> str:
     text = json.dumps(compared, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -35,6 +35,10 @@ TASK = Task(
 )
 
 
+def first_letter(text, *, example, is_target):
+    return text if is_target else f"{text[:1]}?"
+
+
 def always_right(targets, predictions):
     return {"right": 100.0}
 
@@ -157,6 +161,8 @@ def learning(tiny_model):
         {"answer_by": "generate"},
         {"task": dataclasses.replace(TASK, metrics=(always_right,))},
         {"task": dataclasses.replace(TASK, score_by="accuracy")},
+        {"task": dataclasses.replace(TASK, labels=("a", "b", "c"))},
+        {"task": dataclasses.replace(TASK, postprocessor=first_letter)},
     ],
 )
 def test_a_fit_of_another_evaluation_has_a_best_of_its_own(

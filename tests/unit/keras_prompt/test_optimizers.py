@@ -107,6 +107,16 @@ def test_a_schedule_gives_each_steps_learning_rate():
     np.testing.assert_allclose(variable.numpy(), -1.25, rtol=1e-6)
 
 
+def test_a_schedule_counts_steps_and_not_the_batches_of_each():
+    schedule = keras.optimizers.schedules.PolynomialDecay(1.0, 10, 0.0)
+    optimizer = Adafactor(schedule, gradient_accumulation_steps=2)
+    variable = keras.Variable(np.zeros(4), dtype="float32")
+    for _ in range(4):
+        optimizer.apply([np.ones(4, np.float32)], [variable])
+    assert int(optimizer.iterations) == 2
+    np.testing.assert_allclose(float(optimizer.learning_rate), 0.8)
+
+
 def test_a_gradient_of_slices_is_a_whole_one():
     whole = np.zeros((6, 2), np.float32)
     whole[[1, 4]] = [[1.0, -2.0], [3.0, 4.0]]
