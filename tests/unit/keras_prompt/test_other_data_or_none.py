@@ -53,7 +53,7 @@ def test_a_run_does_not_go_on_with_other_rows(
     tiny_model, tmp_path, task, options, setting
 ):
     _fit(tiny_model, tmp_path, 1, _task(), answer_by="rank")
-    with pytest.raises(ValueError, match=rf"a run with {setting}='.* this one"):
+    with pytest.raises(ValueError, match=rf"a run with {setting}=.* this one"):
         _fit(tiny_model, tmp_path, 2, task, options, answer_by="rank")
 
 
