@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_prompt.arguments import check_integers
+from keras_prompt.arguments import LONGEST, check_integers
 from keras_prompt.layers.prompt_embedding import InitialPrompt
 from keras_prompt.models import decoding
 from keras_prompt.models.resumable_fit import ResumableModel
@@ -219,9 +219,9 @@ class PromptedT5(ResumableModel):
 
         Raises:
             ValueError: there is no such sampler, or `max_length` is no
-                positive integer.
+                positive integer, or above `LONGEST`.
         """
-        check_integers(max_length=(max_length, 1))
+        check_integers(max_length=(max_length, 1, LONGEST))
         max_length = int(max_length)  # a tensor, if it stayed NumPy's
         sampler = decoding.get_sampler(sampler)
         outputs: dict[int, str] = {}

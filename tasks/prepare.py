@@ -90,15 +90,15 @@ def prepare(
 
     Raises:
         FileNotFoundError: the folder or a file is absent.
-        ValueError: an unknown task or split, files of another data set, or a
-            data set that is there already and made otherwise.
+        ValueError: an unknown task or split, two files for splits that are
+            made of one, files of another data set, or a data set that is
+            there already and made otherwise.
     """
     task = tasks.get(task_name, data_dir)
     official = lookup("task with official files", task_name, OFFICIAL_FILES)
     source = task.source
     assert isinstance(source, TfdsSource)
-    for split in files or {}:
-        lookup("split", split, official.splits)
+    _check_files(official, files or {})
     found = _find(Path(source_directory), official, files or {})
     by_split = {
         split: found[name]
@@ -118,7 +118,7 @@ def prepare(
         source, official, found, by_split
     )
     if was_prepared:
-        _check_same(source.folder, by_split)
+        _check_same(source.folder, official, found, by_split)
     infos = source.builder().info.splits
     return Preparation(
         task=task_name,
@@ -128,6 +128,21 @@ def prepare(
         published=source.rows,
         was_prepared=was_prepared,
     )
+
+
+def _check_files(official: OfficialFiles, files: Mapping[str, str]) -> None:
+    """Refuses splits that are not there, and two files in place of one."""
+    first: dict[str, str] = {}
+    for split in files:
+        name = lookup("split", split, official.splits)
+        other = first.setdefault(name, split)
+        if files[other] != files[split]:
+            raise ValueError(
+                f"`files` must give the splits '{other}' and '{split}' the "
+                f"same file: both are made of {name}. Received: "
+                f"{other}={files[other]}, {split}={files[split]}. Give one of "
+                "them, or the same file for both."
+            )
 
 
 def _find(
@@ -172,15 +187,22 @@ def _missing(
     )
 
 
-def _check_same(folder: Path, files: Mapping[str, Path]) -> None:
+def _check_same(
+    folder: Path,
+    official: OfficialFiles,
+    found: Mapping[str, Path],
+    by_split: Mapping[str, Path],
+) -> None:
     """Refuses a data set that lies in `folder` but was made otherwise."""
     card = prepared.read_card(folder)
-    if card == prepared.describe(files):
+    # Cards once had no files that are read for every split.
+    shared = {n: found[n] for n in official.shared if n in (card or {})}
+    if card == prepared.describe({**by_split, **shared}):
         return
     made_of = (
         "by tfds itself"
         if card is None
-        else "of " + ", ".join(card[split]["file"] for split in card)
+        else "of " + ", ".join(dict.fromkeys(x["file"] for x in card.values()))
     )
     raise ValueError(
         f"{folder} holds this data set already, made {made_of}. Remove that "
@@ -209,7 +231,8 @@ def _build(
             (inside / name).symlink_to(path.resolve())
         built = dataclasses.replace(source, data_dir=str(temporary / "data"))
         _generate(built, staged, by_split)
-        prepared.write_card(built.folder, by_split)
+        shared = {name: found[name] for name in official.shared}
+        prepared.write_card(built.folder, {**by_split, **shared})
         _flush(built.folder)
         source.folder.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -16,7 +16,7 @@ _AROUND = re.compile(r"^.*\}(?:\}|\":) | \[Op:.*$", re.DOTALL)
 
 
 def write_card(folder: Path, files: Mapping[str, Path]) -> None:
-    """Writes which file each split of `folder` was made of."""
+    """Writes which files `folder` was made of, as `describe` has them."""
     (folder / _CARD).write_text(json.dumps(describe(files), indent=2))
 
 
@@ -34,13 +34,17 @@ def read_card(folder: Path) -> dict[str, Any] | None:
 
 
 def describe(files: Mapping[str, Path]) -> dict[str, Any]:
-    """The name and the SHA-256 of the file of each split."""
+    """The name and the SHA-256 of each file.
+
+    Args:
+        files: by split; and by its official name what every split needs.
+    """
     return {
-        split: {
+        name: {
             "file": path.name,
             "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         }
-        for split, path in files.items()
+        for name, path in files.items()
     }
 
 

@@ -204,10 +204,19 @@ def _jsonl(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
+                row = json.loads(line, object_pairs_hook=_each_key_once)
             except json.JSONDecodeError as error:
                 raise ValueError(
                     f"{path}, line {number}, is no JSON: {error}"
+                ) from error
+            except RecursionError as error:
+                raise ValueError(
+                    f"{path}, line {number}, is nested too deeply. A value "
+                    "must be text, a number or a list of these."
+                ) from error
+            except ValueError as error:  # a key, or a number of 4,301 digits
+                raise ValueError(
+                    f"{path}, line {number}, cannot be read: {error}."
                 ) from error
             if not isinstance(row, dict):
                 raise ValueError(
@@ -215,6 +224,19 @@ def _jsonl(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
                     f"Received: {line.strip()[:60]}"
                 )
             yield number, row
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; Python's own keeps the last value of a key alone."""
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = {key: None for key in keys if keys.count(key) > 1}
+        raise ValueError(
+            f"it must have each key once, and has {', '.join(map(repr, twice))}"
+            " twice or more; rename or remove all but one"
+        )
+    return row
 
 
 def _csv(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 from typing import TypeVar
 
-from keras_prompt.arguments import LARGEST
+from keras_prompt.arguments import LARGEST, LONGEST
 
 Number = TypeVar("Number", int, float)
 
@@ -19,6 +19,17 @@ def positive_integer(text: str) -> int:
     return _checked(
         text, _integer, lambda value: value > 0, "a positive integer"
     )
+
+
+def written_length(text: str) -> int:
+    """A number of tokens from 1, at most `arguments.LONGEST`.
+
+    Raises:
+        argparse.ArgumentTypeError: the text is no such number.
+    """
+    value = positive_integer(text)
+    _check_most(value, LONGEST, text)
+    return value
 
 
 def natural_number(text: str) -> int:
@@ -57,11 +68,15 @@ def probability(text: str) -> float:
 
 def _integer(text: str) -> int:
     value = int(text)
-    if value > LARGEST:
-        raise argparse.ArgumentTypeError(
-            f"must be at most {LARGEST:,}. Received: {text:.40}"
-        )
+    _check_most(value, LARGEST, text)
     return value
+
+
+def _check_most(value: int, most: int, text: str) -> None:
+    if value > most:
+        raise argparse.ArgumentTypeError(
+            f"must be at most {most:,}. Received: {text:.40}"
+        )
 
 
 def _checked(

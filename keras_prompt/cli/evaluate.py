@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import json
 from typing import TYPE_CHECKING, Any
 
 from keras_prompt.cli.arguments import positive_integer
@@ -13,6 +12,7 @@ from keras_prompt.cli.loading import (
     target_length,
 )
 from keras_prompt.cli.progress import progress_bar
+from keras_prompt.strict_json import strict_json
 
 if TYPE_CHECKING:
     from keras_prompt.prompt_files import PromptCard
@@ -65,7 +65,7 @@ def _evaluate_prompt(
             model, task, examples, **settings, progress=advance
         )
     if options.json:
-        print(json.dumps(about | _values(found)))
+        print(strict_json(about | _values(found)))
     else:
         print(f"{task.name} {options.split} · {found.line()}")
 
@@ -90,7 +90,7 @@ def _evaluate_ensemble(
             "vote": _values(found.vote),
             "likelihood": found.likelihood and _values(found.likelihood),
         }
-        print(json.dumps(about | values))
+        print(strict_json(about | values))
         return
     scores = {name: one.score for name, one in found.prompts.items()}
     scores |= {"average": found.average, "best": found.best}

@@ -2,13 +2,13 @@
 
 import argparse
 import dataclasses
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_prompt.cli.arguments import natural_number, positive_integer
 from keras_prompt.cli.facts import print_facts
+from keras_prompt.strict_json import strict_json
 
 if TYPE_CHECKING:
     from keras_prompt.prompt_files import PromptCard
@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> None:
     if options.rows:
         neighbours = _neighbours(prompt[: options.rows], card, options)
     if options.json:
-        print(json.dumps(facts | {"neighbours": neighbours}))
+        print(strict_json(facts | {"neighbours": neighbours}))
         return
     print_facts(facts)
     if neighbours is not None:

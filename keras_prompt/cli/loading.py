@@ -4,7 +4,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
-from keras_prompt.cli.arguments import positive_integer
+from keras_prompt.cli.arguments import positive_integer, written_length
 
 INPUT_LENGTH = 512
 TARGET_LENGTH = 32
@@ -58,7 +58,7 @@ def add_model_arguments(
     )
     add(
         "--target-length",
-        type=positive_integer,
+        type=written_length,
         help=f"with generate: the most tokens to write ({TARGET_LENGTH})",
     )
     for option, default, help_line in (

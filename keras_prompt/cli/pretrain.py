@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import json
 from typing import Any
 
 from keras_prompt.cli.arguments import (
@@ -10,6 +9,7 @@ from keras_prompt.cli.arguments import (
     positive_integer,
     positive_number,
 )
+from keras_prompt.strict_json import strict_json
 from keras_prompt.training.run_folder import MODEL
 
 EXAMPLE = (
@@ -117,7 +117,7 @@ def run_pretraining(options: argparse.Namespace, **fixed: Any) -> None:
             "stopped; the same command goes on from the last validation, if any"
         ) from None
     if options.json:
-        print(json.dumps(result))
+        print(strict_json(result))
     else:
         print(
             f"{options.output}/{MODEL} · {result['steps']:,} steps · "

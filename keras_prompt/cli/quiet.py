@@ -1,6 +1,7 @@
-"""Imports TensorFlow without the lines its C++ writes while it starts."""
+"""Imports TensorFlow for a command: silent, and Ctrl-C ends it."""
 
 import contextlib
+import gc
 import logging
 import os
 import sys
@@ -26,7 +27,22 @@ def import_tensorflow() -> None:
         import tensorflow as tf
 
         tf.config.list_physical_devices()
+    _remove_jaxs_hooks()
     tf.get_logger().setLevel(logging.ERROR)
+
+
+def _remove_jaxs_hooks() -> None:
+    """Takes jax, which computes nothing here, out of garbage collection.
+
+    TensorFlow imports jax where it is installed, and SeqIO installs it. Its
+    hook is Python code, so Ctrl-C can arrive within it; Python then only
+    writes that it ignored an exception, and goes on.
+    """
+    gc.callbacks[:] = [
+        hook
+        for hook in gc.callbacks
+        if (getattr(hook, "__module__", None) or "").split(".")[0] != "jax"
+    ]
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 import argparse
 
-from keras_prompt.cli.arguments import positive_integer
+from keras_prompt.cli.arguments import positive_integer, written_length
 
 EXAMPLE = (
     "keras-prompt serve-export t5_1_1_nano_lm --output server/base/1 "
@@ -33,13 +33,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with signatures that take text; the server needs TensorFlow "
         "Text's ops, which the official images have",
     )
-    for option, default, help_line in (
-        ("--input-length", 512, "tokens; longer inputs are refused"),
-        ("--target-length", 32, "the most tokens to write"),
+    for option, kind, default, help_line in (
+        (
+            "--input-length",
+            positive_integer,
+            512,
+            "tokens; longer inputs are refused",
+        ),
+        ("--target-length", written_length, 32, "the most tokens to write"),
     ):
         add(
             option,
-            type=positive_integer,
+            type=kind,
             default=default,
             help=f"{help_line} ({default})",
         )

@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import json
 from typing import TYPE_CHECKING
 
 from keras_prompt.cli.arguments import (
@@ -10,7 +9,9 @@ from keras_prompt.cli.arguments import (
     positive_integer,
     positive_number,
     probability,
+    written_length,
 )
+from keras_prompt.strict_json import strict_json
 
 if TYPE_CHECKING:
     from keras_prompt.training.tune_result import TuneResult
@@ -49,10 +50,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("--checkpoint-every", "steps (100)"),
         ("--batch-size", "rows of each task a step (32)"),
         ("--input-length", "tokens; longer is cut (512)"),
-        ("--target-length", "tokens; longer is refused (16)"),
         ("--evaluation-limit", "rows to evaluate on (all)"),
     ):
         add(option, type=positive_integer, help=help_line)
+    add(
+        "--target-length",
+        type=written_length,
+        help="tokens; longer is refused (16)",
+    )
     add(
         "--learning-rate",
         type=positive_number,
@@ -116,7 +121,7 @@ def run(options: argparse.Namespace) -> None:
     tune_it = tune if isinstance(config.task, str) else tune_bank
     result = tune_it(config, verbose=not options.json)
     if options.json:
-        print(json.dumps(dataclasses.asdict(result)))
+        print(strict_json(dataclasses.asdict(result)))
         return
     each = result.tasks.values() if isinstance(result, BankResult) else [result]
     for one in each:

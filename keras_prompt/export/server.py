@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_prompt.arguments import check_integers
+from keras_prompt.arguments import LONGEST, check_integers
 from keras_prompt.atomic_files import new_folder
 from keras_prompt.export.checkpoint_parts import split_checkpoint, stored_bytes
 from keras_prompt.export.graph_text import GraphText
@@ -143,7 +143,7 @@ def export_server(
     """
     check_integers(
         input_length=(input_length, 1),
-        max_length=(max_length, 1),
+        max_length=(max_length, 1, LONGEST),
     )
     if backbone.device_count > 1:
         raise ValueError(

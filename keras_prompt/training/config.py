@@ -8,11 +8,12 @@ from types import MappingProxyType
 from typing import Any
 
 from keras_prompt import initial_prompts
-from keras_prompt.arguments import check_integers
+from keras_prompt.arguments import LARGEST, check_integers
 from keras_prompt.atomic_files import write_file
 from keras_prompt.layers.prompt_embedding import InitialPrompt
 from keras_prompt.registry import lookup
 from keras_prompt.training.evaluation import ANSWERS
+from keras_prompt.training.run_folder import CHECKPOINT, HISTORY, RESULT
 from keras_prompt.training.run_settings import (
     PRETRAINING,
     TUNING,
@@ -44,6 +45,8 @@ _LEARNING_RATES = {"prompt": 0.3, "model": 0.001}
 _TEXT = "from_text:"
 # Where things lie, and how often a run is saved, changes nothing it computes.
 _MAY_CHANGE = frozenset({"output", "data_dir", "checkpoint_every"})
+# By these a run's settings are told from a model's config.json.
+_NEEDED = frozenset({"task", "preset", "output"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +74,7 @@ class TuneConfig:
         decay_steps: the run's last steps, in which the rate falls to 0. None
             in the paper; small models' labels otherwise swing against each
             other from one evaluation to the next.
-        step_offset: of `Adafactor`; not positive.
+        step_offset: of `Adafactor`; not positive, and in int32.
         input_length: longer inputs are cut, EOS kept; 512 in the paper.
         target_length: longer targets are refused.
         dropout_rate: in the frozen model while training; the paper's code
@@ -113,6 +116,7 @@ class TuneConfig:
             **{field: (getattr(self, field), 1) for field in _POSITIVE},
             decay_steps=(self.decay_steps, 0),
             seed=(self.seed, 0),
+            step_offset=(self.step_offset, -LARGEST),
         )
         if self.evaluation_limit is not None:
             check_integers(evaluation_limit=(self.evaluation_limit, 1))
@@ -190,9 +194,12 @@ class TuneConfig:
     def check_output(self) -> Path:
         """The output folder, which may be absent, if this run may have it.
 
+        A run that saved nothing does not hold its folder: whoever corrects
+        its settings may have it.
+
         Raises:
             ValueError: the folder belongs to a run with other settings, or of
-                another kind.
+                another kind, or to a model.
         """
         folder = Path(self.output)
         path = folder / TUNING
@@ -202,7 +209,8 @@ class TuneConfig:
             if not self.decay_steps:  # A longer run continues a shorter one.
                 may_change.add("steps")
             theirs = with_defaults(TuneConfig, _read(path))
-            refuse_other(folder, theirs, self, may_change)
+            if _has_saved(folder) or not theirs.keys() >= _NEEDED:
+                refuse_other(folder, theirs, self, may_change)
         return folder
 
     def claim_output(self) -> Path:
@@ -213,6 +221,9 @@ class TuneConfig:
             OSError: it cannot be written.
         """
         folder = self.check_output()
+        if (folder / TUNING).is_file() and not _has_saved(folder):
+            # Rows of a run that is not gone on with.
+            (folder / HISTORY).unlink(missing_ok=True)
         text = json.dumps(as_stored(self), indent=2) + "\n"
         write_file(folder / TUNING, text)
         return folder
@@ -237,6 +248,11 @@ class TuneConfig:
             raise ValueError(
                 f"{path} is no run's settings: {error}."
             ) from error
+
+
+def _has_saved(folder: Path) -> bool:
+    """Whether a run left what it came to, or something to go on from."""
+    return any((folder / name).is_file() for name in (CHECKPOINT, RESULT))
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from keras_prompt.arguments import check_integers
+from keras_prompt.arguments import LONGEST, check_integers
 from keras_prompt.models.text_t5 import TextT5
 from keras_prompt.tasks.label_words import check_labels, warn_of_unwritable
 from keras_prompt.tasks.task import Example, Task
@@ -189,7 +189,7 @@ def check_sizes(batch_size: int, input_length: int, target_length: int) -> None:
     check_integers(
         batch_size=(batch_size, 1),
         input_length=(input_length, 2),
-        target_length=(target_length, 1),
+        target_length=(target_length, 1, LONGEST),
     )
 
 

@@ -19,9 +19,14 @@ def read_rows(path: Path) -> list[Row]:
     """
     if not path.is_file():
         return []
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    if not all((row.get("step") or "").isdigit() for row in rows):
+    try:
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        # Not isdigit: a superscript is a digit, too, but no number.
+        is_history = all((row.get("step") or "").isdecimal() for row in rows)
+    except (csv.Error, UnicodeDecodeError):
+        is_history = False
+    if not is_history:
         raise ValueError(
             f"{path} is no history of a run: it must have a column of steps, "
             "and commas between columns. Put it back as it was, or remove it: "

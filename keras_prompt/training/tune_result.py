@@ -1,7 +1,6 @@
 """What a tuning run came to."""
 
 import dataclasses
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from keras_prompt.models.checkpoints import hugging_face
 from keras_prompt.models.plain_t5 import PlainT5
 from keras_prompt.models.prompted_t5 import PromptedT5
 from keras_prompt.prompt_files import check_place
+from keras_prompt.strict_json import strict_json
 from keras_prompt.tasks.task import SUMMARIES, Example, Task
 from keras_prompt.training.checkpoint import steps_of
 from keras_prompt.training.config import TuneConfig
@@ -171,5 +171,5 @@ def task_metrics(found: Mapping[str, float]) -> dict[str, float]:
 
 def write_result(folder: Path, result: TuneResult | BankResult) -> None:
     """Leaves what a run came to in the run's folder."""
-    text = json.dumps(dataclasses.asdict(result), indent=2) + "\n"
+    text = strict_json(dataclasses.asdict(result), indent=2) + "\n"
     write_file(folder / RESULT, text)

@@ -249,6 +249,7 @@ def test_an_export_is_replaced_and_nothing_else_is(served, tmp_path):
     [
         ({"input_length": 0}, "`input_length` must be a positive"),
         ({"max_length": 1.5}, "`max_length` must be a positive"),
+        ({"max_length": 2**31 - 1}, "`max_length` must be at most 2,147,483,6"),
         ({"prompt_root": "a[b]"}, "must not contain"),
         ({"prompt_root": ""}, "must name a folder; of the current one"),
         ({"prompt_root": "gs://bucket/p"}, "of the server's file system"),

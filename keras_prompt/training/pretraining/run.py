@@ -1,6 +1,5 @@
 """The recipe of pre-training and LM adaptation, top to bottom."""
 
-import json
 from pathlib import Path
 
 import keras
@@ -12,6 +11,7 @@ from keras_prompt.losses import TokenCrossentropy
 from keras_prompt.models.checkpoints import hugging_face
 from keras_prompt.models.t5.backbone import MeshT5Backbone
 from keras_prompt.optimizers import Adafactor
+from keras_prompt.strict_json import strict_json
 from keras_prompt.tasks.documents import document_source
 from keras_prompt.tasks.pretraining import pretraining_dataset
 from keras_prompt.tasks.span_corruption import span_corruption_target_length
@@ -203,4 +203,4 @@ def _write_model(
         tokenizer.model_proto,
         dtype="bfloat16",
     )
-    write_file(folder / _SUMMARY, json.dumps(result, indent=2) + "\n")
+    write_file(folder / _SUMMARY, strict_json(result, indent=2) + "\n")

@@ -27,6 +27,8 @@ def test_an_integer_that_is_large_enough_is_taken(value, least):
         (None, 1, "a positive integer"),
         (2**31, 1, "at most 2,147,483,647"),
         (np.int64(2**40), 0, "at most 2,147,483,647"),
+        (-2, -1, "an integer of at least -1"),
+        (-(2**31), 1 - 2**31, "an integer of at least -2,147,483,647"),
     ],
 )
 def test_another_value_is_refused_with_what_came(value, least, rule):
@@ -35,3 +37,9 @@ def test_another_value_is_refused_with_what_came(value, least, rule):
     assert str(refusal.value) == (
         f"`steps` must be {rule}. Received: steps={value!r}"
     )
+
+
+def test_a_largest_value_of_its_own_is_told():
+    check_integers(length=(9, 1, 9))
+    with pytest.raises(ValueError, match="`length` must be at most 9"):
+        check_integers(length=(10, 1, 9))

@@ -46,6 +46,28 @@ def test_help_names_defaults_and_choices(capsys, verb, words):
     assert words in " ".join(capsys.readouterr().out.split())
 
 
+_HOOKS = """
+import gc, sys
+from keras_prompt.cli.quiet import import_tensorflow
+def ours(*_): pass
+gc.callbacks.append(ours)
+import_tensorflow()
+import seqio  # as a task does, in the command's first seconds
+assert "jax" in sys.modules
+print(*(hook.__qualname__ for hook in gc.callbacks), sep=",", file=sys.stderr)
+"""
+
+
+def test_no_hook_of_jax_is_there_to_drop_an_interrupt():
+    found = subprocess.run(
+        [sys.executable, "-c", _HOOKS],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stderr.splitlines()[-1] == "ours"
+
+
 def test_models_and_tasks_are_listed(capsys):
     code, out, _ = run(capsys, "models", "--json")
     rows = {row["name"]: row for row in json.loads(out)}

@@ -44,6 +44,24 @@ TUNE = ["tune", "super_glue/rte", "--preset", "p", "--output", "o"]
             ["pretrain", "a.txt", "--vocabulary", "v"],
             "the following arguments are required: --output",
         ),
+        (
+            ["predict", "--preset", "p", "--target-length", "2147483647", "x"],
+            "argument --target-length: must be at most 2,147,483,646. "
+            "Received: 2147483647",
+        ),
+        (
+            [*TUNE, "--target-length", "2147483647"],
+            "argument --target-length: must be at most 2,147,483,646. "
+            "Received: 2147483647",
+        ),
+        (
+            [
+                *("serve-export", "p", "--output", "o", "--releases"),
+                *("--target-length", "2147483647"),
+            ],
+            "argument --target-length: must be at most 2,147,483,646. "
+            "Received: 2147483647",
+        ),
         (["tunee"], "Unknown verb 'tunee'. Did you mean 'tune'?"),
         ([], "the following arguments are required: VERB"),
         (["models", "--jsn"], "unrecognized arguments: --jsn"),
@@ -72,6 +90,7 @@ def test_the_version_is_printed(capsys):
     [
         (arguments.positive_integer, "1", 1),
         (arguments.natural_number, "0", 0),
+        (arguments.written_length, "1", 1),
         (arguments.positive_number, "0.3", 0.3),
         (arguments.probability, "0", 0.0),
     ],
@@ -84,6 +103,8 @@ def test_the_smallest_values_are_taken(kind, text, value):
     ("kind", "text"),
     [
         (arguments.positive_integer, "1.5"),
+        (arguments.written_length, "0"),
+        (arguments.written_length, "2147483647"),
         (arguments.natural_number, "-1"),
         (arguments.positive_integer, "2147483648"),
         (arguments.natural_number, "9" * 40),

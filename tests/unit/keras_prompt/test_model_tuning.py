@@ -16,6 +16,7 @@ from keras_prompt.tasks.sources import RowsSource
 from keras_prompt.tasks.task import Task
 from keras_prompt.training.config import TuneConfig
 from keras_prompt.training.evaluation import evaluate_examples
+from keras_prompt.training.run_folder import CHECKPOINT
 from keras_prompt.training.tune import tune
 
 pytestmark = pytest.mark.usefixtures("keep_stderr")
@@ -127,7 +128,10 @@ def test_wrong_settings_are_refused(config, change, message):
 
 
 def test_a_model_s_run_is_not_a_prompt_s(config):
-    config.claim_output()
+    folder = config.claim_output()
+    dataclasses.replace(config, learning_rate=0.01).claim_output()
+    config.claim_output()  # nothing is saved yet
+    (folder / CHECKPOINT).touch()
     with pytest.raises(ValueError, match="method='model'; this one has"):
         dataclasses.replace(config, method="prompt").claim_output()
 

@@ -74,6 +74,17 @@ def test_a_positive_step_offset_is_refused(config):
         dataclasses.replace(config, step_offset=1)
 
 
+@pytest.mark.parametrize("offset", [-(2**31), -(10**400), -1.5])
+def test_a_step_offset_out_of_int32_is_refused(config, offset):
+    with pytest.raises(
+        ValueError,
+        match="`step_offset` must be an integer of at least -2,147,483,647",
+    ):
+        dataclasses.replace(config, step_offset=offset)
+    lowest = dataclasses.replace(config, step_offset=1 - 2**31)
+    assert lowest.step_offset == -2_147_483_647
+
+
 def test_dropout_reaches_the_model_whatever_is_tuned(config):
     config = dataclasses.replace(config, dropout_rate=0.25)
     task = tasks.get("films")

@@ -12,6 +12,7 @@ import pytest
 
 from keras_prompt import tasks
 from keras_prompt.losses import TokenCrossentropy
+from keras_prompt.models.text_t5 import TextT5
 from keras_prompt.optimizers import Adafactor
 from keras_prompt.prompt_files import read_prompt
 from keras_prompt.tasks.pipeline import make_dataset
@@ -21,8 +22,10 @@ from keras_prompt.training.checkpoint import PromptCheckpoint
 from keras_prompt.training.config import TuneConfig
 from keras_prompt.training.evaluation import evaluate_examples
 from keras_prompt.training.evaluator import TaskEvaluator
+from keras_prompt.training.history_file import read_rows
 from keras_prompt.training.recipe import compile_model
 from keras_prompt.training.tune import tune
+from keras_prompt.training.tune_result import BankResult, write_result
 
 
 def rows(count):
@@ -64,6 +67,10 @@ def config(preset, toy_task, tmp_path, monkeypatch):
 
 def interrupt(self, *_):
     raise KeyboardInterrupt
+
+
+def fail(self, *_, **options):
+    raise RuntimeError("the first step")
 
 
 def compiled(model):
@@ -230,6 +237,49 @@ def test_a_run_from_before_a_setting_goes_on(config, tmp_path):
     del settings["decay_steps"]
     path.write_text(json.dumps(settings))
     assert tune(config, verbose=False).steps == 6
+
+
+def test_a_run_that_saved_nothing_takes_corrected_settings(
+    config, tmp_path, monkeypatch
+):
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(TextT5, "fit", fail)
+        with pytest.raises(RuntimeError, match="the first step"):
+            tune(config, verbose=False)
+    assert TuneConfig.of_run(folder) == config
+    (folder / "history.csv").write_text("step,loss\n1,0.5\n")
+    corrected = dataclasses.replace(config, learning_rate=0.1)
+    tune(corrected, verbose=False)
+    assert TuneConfig.of_run(folder) == corrected
+    steps = [row["step"] for row in read_rows(folder / "history.csv")]
+    assert steps == ["3", "6"]
+    for saved in ("checkpoint.safetensors", "result.json"):
+        with pytest.raises(ValueError, match=r"learning_rate=0\.1; this one"):
+            tune(config, verbose=False)
+        (folder / saved).unlink()
+    assert config.claim_output() == folder
+
+
+def test_a_model_is_not_taken_for_a_run_that_saved_nothing(config, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/config.json").write_text('{"d_model": 16}')
+    with pytest.raises(ValueError, match="Choose another output folder"):
+        tune(config, verbose=False)
+    assert (tmp_path / "run/config.json").read_text() == '{"d_model": 16}'
+
+
+def test_numbers_that_json_lacks_are_null_in_a_result(tmp_path):
+    result = BankResult(float("nan"), 6, "prompts", {})
+    write_result(tmp_path, result)
+    assert '"score": null' in (tmp_path / "result.json").read_text()
+
+
+def test_more_than_can_be_written_is_no_target_length(toy_task):
+    with pytest.raises(
+        ValueError, match="`target_length` must be at most 2,147,483,646"
+    ):
+        TaskEvaluator(toy_task, target_length=2**31 - 1)
 
 
 def test_another_config_in_the_same_folder_is_refused(config):

@@ -19,6 +19,7 @@ from keras_prompt.training.bank_evaluator import BankEvaluator
 from keras_prompt.training.checkpoint import PromptCheckpoint
 from keras_prompt.training.config import TuneConfig
 from keras_prompt.training.evaluation import Evaluation
+from keras_prompt.training.run_folder import CHECKPOINT
 from keras_prompt.training.tune import tune
 from keras_prompt.training.tune_bank import tune_bank
 
@@ -264,7 +265,10 @@ def test_tasks_that_do_not_go_together_are_one_line(
 
 
 def test_other_tasks_or_another_order_in_a_folder_are_refused(config):
-    config.claim_output()
+    folder = config.claim_output()
+    dataclasses.replace(config, task=NAMES[::-1]).claim_output()
+    config.claim_output()  # nothing is saved yet
+    (folder / CHECKPOINT).touch()
     dataclasses.replace(config, task=list(NAMES)).claim_output()
     for other in (NAMES[::-1], NAMES[:1], NAMES[0]):
         with pytest.raises(ValueError, match="holds a run with task="):

@@ -288,6 +288,13 @@ def test_one_string_or_none_is_no_labels(tiny_model):
             answer()
 
 
+def test_max_length_and_the_start_token_must_be_countable(tiny_model):
+    with pytest.raises(
+        ValueError, match="`max_length` must be at most 2,147,483,646"
+    ):
+        tiny_model.generate(TEXTS, max_length=2**31 - 1)
+
+
 @pytest.mark.parametrize("max_length", [0, -1, 1.5, "8"])
 def test_max_length_must_be_a_positive_integer(tiny_model, max_length):
     with pytest.raises(

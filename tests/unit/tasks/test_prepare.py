@@ -218,6 +218,65 @@ def test_a_file_for_a_split_that_is_not_there_is_refused(tmp_path):
         )
 
 
+def _write_mrpc(folder):
+    header = "Quality\t#1 ID\t#2 ID\t#1 String\t#2 String\n"
+    folder.mkdir()
+    (folder / "msr_paraphrase_train.txt").write_text(
+        "\ufeff" + header + "1\t11\t12\tA .\tB .\n0\t21\t22\tC .\tD .\n"
+    )
+    (folder / "msr_paraphrase_test.txt").write_text(
+        "\ufeff" + header + "1\t31\t32\tE .\tF .\n"
+    )
+    (folder / "dev_ids.tsv").write_text("21\t22\n")
+    return folder
+
+
+def test_two_files_in_place_of_one_are_refused(tmp_path):
+    folder = _write_mrpc(tmp_path / "MRPC")
+    text = (folder / "msr_paraphrase_train.txt").read_text()
+    for name in ("a.txt", "b.txt"):
+        (folder / name).write_text(text)
+    files = {"train": "a.txt", "validation": "b.txt"}
+    with pytest.raises(
+        ValueError,
+        match=r"`files` must give the splits 'train' and 'validation' the same "
+        r"file: both are made of msr_paraphrase_train\.txt\. Received: "
+        r"train=a\.txt, validation=b\.txt\.",
+    ):
+        prepare("glue/mrpc", folder, tmp_path / "data", files=files)
+    assert not (tmp_path / "data").exists()
+    files["validation"] = "a.txt"
+    found = prepare("glue/mrpc", folder, tmp_path / "data", files=files)
+    assert found.files["validation"].name == "a.txt"
+
+
+def test_another_file_that_splits_share_is_another_data_set(tmp_path):
+    folder = _write_mrpc(tmp_path / "MRPC")
+    prepare("glue/mrpc", folder, tmp_path / "data")
+    assert prepare("glue/mrpc", folder, tmp_path / "data").was_prepared
+    (folder / "dev_ids.tsv").write_text("11\t12\n")
+    with pytest.raises(
+        ValueError,
+        match=r"made of msr_paraphrase_train\.txt, msr_paraphrase_test\.txt, "
+        r"dev_ids\.tsv\. Remove",
+    ):
+        prepare("glue/mrpc", folder, tmp_path / "data")
+
+
+def test_a_card_without_shared_files_is_compared_by_what_it_has(tmp_path):
+    folder = _write_mrpc(tmp_path / "MRPC")
+    first = prepare("glue/mrpc", folder, tmp_path / "data")
+    card = first.folder / "keras_prompt.json"
+    values = json.loads(card.read_text())
+    del values["mrpc_dev_ids.tsv"]
+    card.write_text(json.dumps(values))
+    assert prepare("glue/mrpc", folder, tmp_path / "data").was_prepared
+    with (folder / "msr_paraphrase_test.txt").open("a") as file:
+        file.write("1\t41\t42\tG .\tH .\n")
+    with pytest.raises(ValueError, match="holds this data set already"):
+        prepare("glue/mrpc", folder, tmp_path / "data")
+
+
 _KILLED = """
 import os, signal, sys
 from keras_prompt.tasks import prepare, prepared
@@ -360,16 +419,7 @@ def test_a_download_lacks_the_network_alone(tmp_path, name):
 
 
 def test_glue_files_of_single_downloads_and_archives_are_read(tmp_path):
-    header = "Quality\t#1 ID\t#2 ID\t#1 String\t#2 String\n"
-    pairs = tmp_path / "MRPC"
-    pairs.mkdir()
-    (pairs / "msr_paraphrase_train.txt").write_text(
-        "\ufeff" + header + "1\t11\t12\tA .\tB .\n0\t21\t22\tC .\tD .\n"
-    )
-    (pairs / "msr_paraphrase_test.txt").write_text(
-        "\ufeff" + header + "1\t31\t32\tE .\tF .\n"
-    )
-    (pairs / "dev_ids.tsv").write_text("21\t22\n")
+    _write_mrpc(tmp_path / "MRPC")
     films = tmp_path / "SST-2"
     films.mkdir()
     (films / "train.tsv").write_text('sentence\tlabel\na "fine" film \t1\n')

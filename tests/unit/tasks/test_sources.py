@@ -63,6 +63,22 @@ def test_numbers_of_jsonl_stay_numbers(tmp_path):
     ("name", "text", "message"),
     [
         ("d.jsonl", '{"a": 1}\n{"a": ', "line 2, is no JSON"),
+        (
+            "d.jsonl",
+            '{"a": 1}\n{"a": ' + "9" * 5000 + "}",
+            r"d\.jsonl, line 2, cannot be read: Exceeds the limit .* digits",
+        ),
+        (
+            "d.jsonl",
+            '{"a": ' + "[" * 100_000 + "]" * 100_000 + "}",
+            r"d\.jsonl, line 1, is nested too deeply\. A value must be text",
+        ),
+        (
+            "d.jsonl",
+            '{"a": 1}\n{"a": 1, "b": 2, "a": 3}',
+            r"d\.jsonl, line 2, cannot be read: it must have each key once, "
+            r"and has 'a' twice",
+        ),
         ("d.jsonl", "[1, 2]", "line 1, must be a JSON object"),
         ("d.jsonl", "", "no rows in .*d.jsonl"),
         ("d.csv", "a,b\n", "no rows in .*d.csv"),
