@@ -98,6 +98,7 @@ class PromptBank(keras.layers.Layer):
             else keras.initializers.get(prompt_initializer)
         )
         self.cards: dict[str, PromptCard] = {}
+        self._refused = (0, "")  # the file that was, and why
 
     @classmethod
     def load(
@@ -237,6 +238,21 @@ class PromptBank(keras.layers.Layer):
             store[_key(name)] = weight.numpy()
 
     def load_own_variables(self, store: Any) -> None:
+        # Keras goes on to look in other places of the file, where nothing is,
+        # and reports what was wrong at the last.
+        file, words = self._refused
+        if file == id(store) and not store.keys():
+            raise ValueError(words)
+        try:
+            values = self._saved_prompts(store)
+        except ValueError as error:
+            self._refused = id(store), str(error)
+            raise
+        for name, weight in self.prompts.items():
+            weight.assign(values[name])
+
+    def _saved_prompts(self, store: Any) -> dict[str, Any]:
+        """This bank's prompts in a file of weights, by name."""
         # Keras tells weights apart by their order: another bank's prompts, or
         # these in another order, would pass for this one's.
         saved, names = set(store.keys()), self.names
@@ -246,8 +262,14 @@ class PromptBank(keras.layers.Layer):
                 f"{', '.join(names)}. Load the prompts, PromptBank.load, or "
                 "make a bank of those names, in any order."
             )
-        for name, weight in self.prompts.items():
-            weight.assign(store[_key(name)])
+        values = {name: store[_key(name)] for name in names}
+        for name, value in values.items():
+            if value.shape != self.prompts[name].shape:
+                raise ValueError(
+                    f"Prompt '{name}' has shape {value.shape} in the weights, "
+                    f"and {self.prompts[name].shape} in this bank."
+                )
+        return values
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
