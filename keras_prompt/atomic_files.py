@@ -21,11 +21,12 @@ def partial_path(path: Path) -> Path:
     of this machine left under such names when they were killed is removed.
     """
     stem = f".{path.name}.partial-{platform.node()}-"
+    this = threading.current_thread().ident
     for entry in path.parent.iterdir():
-        left = re.fullmatch(re.escape(stem) + r"(\d+)-\d+", entry.name)
-        if left and not _is_running(int(left[1])):
+        left = re.fullmatch(re.escape(stem) + r"(\d+)-(\d+)", entry.name)
+        if left and not _is_at_work(int(left[1]), int(left[2])):
             remove(entry)
-    return path.parent / f"{stem}{os.getpid()}-{threading.get_ident()}"
+    return path.parent / f"{stem}{os.getpid()}-{this}"
 
 
 def write_file(path: Path, content: bytes | str) -> None:
@@ -121,8 +122,8 @@ def replace_folder(new: Path, folder: Path) -> None:
     """
     for path in (new, *new.rglob("*")):
         _sync(path)
-    if not folder.exists():
-        new.rename(folder)
+    if not folder.exists() and _rename_first(new, folder):
+        pass
     elif _exchange(new, folder):
         remove(new)
     else:
@@ -158,6 +159,17 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def _rename_first(new: Path, folder: Path) -> bool:
+    """Renames to where nothing was; False if another thread did so before."""
+    try:
+        new.rename(folder)
+    except OSError:
+        if folder.exists():
+            return False
+        raise
+    return True
+
+
 def _exchange(first: Path, second: Path) -> bool:
     """Swaps two paths in one step; False where that cannot be done."""
     renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)
@@ -166,6 +178,16 @@ def _exchange(first: Path, second: Path) -> bool:
     here = _AT_CURRENT_FOLDER
     names = os.fsencode(first), os.fsencode(second)
     return renameat2(here, names[0], here, names[1], _EXCHANGE) == 0
+
+
+def _is_at_work(process: int, thread: int) -> bool:
+    """Whether another thread, here or in another process, is still there."""
+    if process != os.getpid():
+        return _is_running(process)
+    # In a container a process often has the number of the one before it.
+    others = threading.enumerate()
+    others.remove(threading.current_thread())
+    return thread in {other.ident for other in others}
 
 
 def _is_running(process: int) -> bool:

@@ -6,7 +6,6 @@ D d_model.
 
 import dataclasses
 import re
-import urllib.parse
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,11 +20,10 @@ from keras_prompt.layers.prompt_embedding import (
     check_token_embeddings_shape,
     output_spec,
 )
+from keras_prompt.layers.saved_prompts import read_prompts, write_prompts
 from keras_prompt.prompt_files import PromptCard, PromptFile, read_prompt
 from keras_prompt.registry import lookup
 from keras_prompt.types import Tensor
-
-_PROMPT = "prompt-"  # before a name in a file of weights
 
 
 @keras.saving.register_keras_serializable(package="keras_prompt")
@@ -98,6 +96,7 @@ class PromptBank(keras.layers.Layer):
             else keras.initializers.get(prompt_initializer)
         )
         self.cards: dict[str, PromptCard] = {}
+        self._refused = (0, "")  # the file that was, and why
 
     @classmethod
     def load(
@@ -233,21 +232,21 @@ class PromptBank(keras.layers.Layer):
         return output_spec(token_embeddings, shapes)
 
     def save_own_variables(self, store: Any) -> None:
-        for name, weight in self.prompts.items():
-            store[_key(name)] = weight.numpy()
+        write_prompts(store, self.prompts)
 
     def load_own_variables(self, store: Any) -> None:
-        # Keras tells weights apart by their order: another bank's prompts, or
-        # these in another order, would pass for this one's.
-        saved, names = set(store.keys()), self.names
-        if saved != set(map(_key, names)):
-            raise ValueError(
-                f"The weights are of a bank of {_names(saved)}; this one is of "
-                f"{', '.join(names)}. Load the prompts, PromptBank.load, or "
-                "make a bank of those names, in any order."
-            )
+        # Keras goes on to look in other places of the file, where nothing is,
+        # and reports what was wrong at the last.
+        file, words = self._refused
+        if file == id(store) and not store.keys():
+            raise ValueError(words)
+        try:
+            values = read_prompts(store, self.prompts)
+        except ValueError as error:
+            self._refused = id(store), str(error)
+            raise
         for name, weight in self.prompts.items():
-            weight.assign(store[_key(name)])
+            weight.assign(values[name])
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
@@ -269,17 +268,6 @@ class PromptBank(keras.layers.Layer):
             words = tuple(values["label_words"])  # a list once it was JSON
             bank.cards[name] = PromptCard(**values | {"label_words": words})
         return bank
-
-
-def _key(name: str) -> str:
-    """A prompt's name as a path in a file of weights, where "/" divides."""
-    return _PROMPT + urllib.parse.quote(name, safe="")
-
-
-def _names(keys: Iterable[str]) -> str:
-    """The prompts' names in a file of weights, for a message."""
-    found = [urllib.parse.unquote(key.removeprefix(_PROMPT)) for key in keys]
-    return ", ".join(sorted(found)) or "no prompts"
 
 
 def prepend(

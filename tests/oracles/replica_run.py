@@ -17,6 +17,8 @@ import tensorflow as tf
 from oracles.mesh_run import FULL, build, bytes_per_device, devices, difference
 
 STEPS = 20
+# Where one prompt of two is not finite.
+BANK_MESHES = (("", ""), ("batch:2", "batch:batch"), ("model:2", FULL))
 # Meshes of replicas by their number.
 MESHES = {
     1: (),
@@ -156,6 +158,46 @@ def language_model(strategy, micro_batches=1):
     } | {w.name: w.numpy() for w in backbone.weights}
 
 
+def bank_of_a_bad_prompt(vocabulary, strategy, mesh):
+    """What a step and a prediction leave finite; rows of "a" are the bad."""
+    from keras_prompt.layers.prompt_bank import PromptBank
+    from keras_prompt.losses import TokenCrossentropy
+    from keras_prompt.models.prompt_bank_t5 import PromptBankT5
+    from keras_prompt.optimizers import Adafactor
+
+    rng = np.random.default_rng(0)
+    tasks = ["a", "b", "b", "a"]
+    with strategy.scope():
+        base = build(vocabulary, *mesh)
+        bank = PromptBank({"a": 2, "b": 3})
+        model = PromptBankT5(base.backbone, base.tokenizer, bank)
+        model.compile(optimizer=Adafactor(0.3), loss=TokenCrossentropy())
+    before = rng.normal(size=(3, 16))
+    bank.prompts["a"].assign(np.full((2, 16), np.nan))
+    bank.prompts["b"].assign(before)
+    x = {
+        "encoder_token_ids": rng.integers(3, 90, (4, 6)),
+        "encoder_padding_mask": np.ones((4, 6), bool),
+        "decoder_token_ids": rng.integers(3, 90, (4, 3)),
+        "task_index": bank.index(tasks),
+    }
+    y, weights = rng.integers(3, 90, (4, 3)), np.ones((4, 3), np.float32)
+    data = tf.data.Dataset.from_tensor_slices((x, y, weights))
+    data = data.batch(4, drop_remainder=True)
+    model.fit(data, verbose=0)
+    found = bank.prompts["b"].numpy()
+    logits = model.predict(data, verbose=0)
+    return {
+        "moved": bool((found != before.astype(np.float32)).all()),
+        "finite": bool(np.isfinite(found).all()),
+        "rows": [
+            task
+            for task, row in zip(tasks, logits, strict=True)
+            if np.isfinite(row).all()
+        ],
+    }
+
+
 def check_bytes(backbone, mesh, dtype):
     """Each replica's device holds its slices and no more."""
     from keras_prompt.models.layout import parse_layout
@@ -251,6 +293,10 @@ def main(vocabulary, folder, count):
         results[" ".join(mesh)] = difference(found, expected)
     output = {"differences": results, "rows": rows}
     if count == 2:
+        output["banks"] = {
+            mesh[0]: bank_of_a_bad_prompt(vocabulary, strategy, mesh)
+            for mesh in BANK_MESHES
+        }
         output["said"] = refusals(vocabulary, strategy)
         dropped = fit(vocabulary, strategy, MESHES[2][0], dropout_rate=0.2)
         output["dropped"] = dropped["losses"].tolist()

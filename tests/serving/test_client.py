@@ -9,6 +9,7 @@ start the server, and run them with both set.
 import contextlib
 import math
 import os
+import pickle
 import socket
 import threading
 import time
@@ -55,17 +56,18 @@ def client(request, model, served):
         )
 
 
-def test_answers_are_those_of_the_prompts_alone(client, served):
-    written = client.generate(TEXTS, TASKS)
-    ranked = client.rank(TEXTS, TASKS, LABELS)
+@pytest.mark.parametrize("kind", [list, np.array])
+def test_answers_are_those_of_the_prompts_alone(client, served, kind):
+    written = client.generate(kind(TEXTS), kind(TASKS))
+    ranked = client.rank(kind(TEXTS), kind(TASKS), kind(LABELS))
     assert ranked.dtype == np.float32
     for row, (text, task) in enumerate(zip(TEXTS, TASKS, strict=True)):
         alone = served.alone[task]
         assert written[row] == alone.generate([text], max_length=6)[0]
         expected = alone.rank([text], LABELS)[0]
         np.testing.assert_allclose(ranked[row], expected, 1e-5, 1e-5)
-    assert client.generate([], []) == []
-    assert client.rank([], [], LABELS).shape == (0, 2)
+    assert client.generate(kind([]), []) == []
+    assert client.rank(kind([]), [], LABELS).shape == (0, 2)
 
 
 @pytest.mark.parametrize("kind", ["grpc", "rest"])
@@ -309,9 +311,20 @@ def test_wrong_arguments_are_refused_before_a_request(served):
     with Client("http://localhost:1", tokenizer) as client:
         with pytest.raises(ValueError, match="3 texts and 1 tasks"):
             client.generate(TEXTS, ["films"])
-        with pytest.raises(ValueError, match="sequence of strings"):
-            client.generate("a film", "films")
+        for texts in ("a film", "", {}, None):
+            for ask in (client.generate, lambda *a: client.rank(*a, LABELS)):
+                with pytest.raises(ValueError, match="`texts` must be a seq"):
+                    ask(texts, "films")
         with pytest.raises(ValueError, match="at least one label"):
             client.rank(TEXTS, "films", [])
         with pytest.raises(ValueError, match="`labels` must be a sequence"):
             client.rank(TEXTS, "films", "True")
+
+
+def test_refused_rows_come_whole_from_another_process():
+    """As from a pool of workers, which pickles what a task raises."""
+    error = RowsRefusedError({2: "unknown task 'dogz'", 5: "empty input"})
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is RowsRefusedError
+    assert again.statuses == error.statuses
+    assert str(again) == str(error)

@@ -9,9 +9,11 @@ import threading
 import time
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from asked import TARGETS, TEXTS, call, decoded, request, scored, written_alone
 
+from keras_prompt.atomic_files import remove
 from keras_prompt.export.request_prompts import (
     first_that_works,
     read_row_prompts,
@@ -51,38 +53,63 @@ def until(seconds, most, is_done):
 
 # In a process of its own: a thread of this one would wait for the GIL.
 _FLIP = """
-import itertools, os, sys, time
-os.chdir(sys.argv[1])
-for target in itertools.cycle(["flip0", "flip1"]):
-    os.symlink(target, ".next")
-    os.replace(".next", "flipped")
-    time.sleep(float(sys.argv[2]))
+import itertools, os, pathlib, shutil, sys, time
+from keras_prompt.atomic_files import replace_folder
+
+root, way, pause = sys.argv[1:]
+os.chdir(root)
+for target in itertools.cycle(["flip1", "flip0"]):
+    if way == "link":
+        os.symlink(target, ".next")
+        os.replace(".next", "flipped")
+    else:
+        shutil.copytree(target, ".next")
+        replace_folder(pathlib.Path(".next"), pathlib.Path("flipped"))
+    time.sleep(float(pause))
 """
 
 
 @contextlib.contextmanager
-def flipping(served, pause):
-    """ "flipped" leads to "flip0" and "flip1" in turn; removes all three."""
-    link = served.root / "flipped"
-    link.symlink_to("flip0")
-    command = [sys.executable, "-c", _FLIP, served.root, str(pause)]
+def flipping(served, pause, way="link"):
+    """ "flipped" is "flip0" and "flip1" in turn; removes all three."""
+    flipped, following = served.root / "flipped", served.root / ".next"
+    if way == "link":
+        flipped.symlink_to("flip0")
+    else:
+        shutil.copytree(served.root / "flip0", flipped)
+    command = [sys.executable, "-c", _FLIP, served.root, way, str(pause)]
     flipper = subprocess.Popen(command)
     try:
         yield
     finally:
         flipper.kill()
         flipper.wait()
-        for path in (link, served.root / ".next"):
-            path.unlink(missing_ok=True)
+        for path in (flipped, following):
+            remove(path)
         for version in range(2):
             shutil.rmtree(served.root / f"flip{version}")
 
 
-def test_replacing_a_prompt_under_load_fails_no_request(served, signatures):
-    """Each answer is that of one prompt or of the other, by a flipped link.
+@pytest.mark.parametrize(
+    "way",
+    [
+        "link",
+        pytest.param(
+            "folder",
+            marks=pytest.mark.skipif(
+                sys.platform != "linux", reason="needs renameat2"
+            ),
+        ),
+    ],
+)
+def test_replacing_a_prompt_under_load_fails_no_request(
+    served, signatures, way
+):
+    """Each answer is that of one prompt or of the other.
 
-    At this pace some readings find files of both prompts; at ten times the
-    pace one of them was seen to find so in each of its attempts.
+    By a flipped link, or by a folder in the place of a folder. At this pace
+    some readings find files of both prompts; at ten times the pace one of them
+    was seen to find so in each of its attempts.
     """
     texts = ["the film is a delight", "dull"]
     expected = []
@@ -92,7 +119,7 @@ def test_replacing_a_prompt_under_load_fails_no_request(served, signatures):
     inputs = scored(served) | request(served, texts, ["flipped"] * 2)
     inputs = {name: value[:2] for name, value in inputs.items()}
     seen = set()
-    with flipping(served, pause=1e-3):
+    with flipping(served, 1e-3, way):
         for _ in until(2, 60, lambda: seen == {0, 1}):
             found = call(signatures, "score", inputs)
             assert found["status"].tolist() == [b"ok", b"ok"]

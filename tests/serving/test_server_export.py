@@ -120,6 +120,17 @@ def test_bad_rows_have_a_status_and_touch_no_neighbour(served, signatures):
         b"ok",
         b"target_lengths exceeds the target's tokens",
     ]
+    targets = np.pad(inputs["target_ids"], [(0, 0), (0, 0), (0, 25)])
+    targets[targets == 0] = 4
+    lengths = inputs["target_lengths"].copy()
+    lengths[1, 0], lengths[3, 1] = 25, 24
+    changes = {"target_ids": targets, "target_lengths": lengths}
+    found = call(signatures, "score", inputs | changes)
+    status = b"target longer than 24 tokens"
+    assert found["status"].tolist() == [b"ok", status, b"ok", b"ok"]
+    np.testing.assert_allclose(found["scores"][[0, 2]], good[[0, 2]], 1e-5)
+    assert (found["scores"][1] == 0).all()
+    assert np.isfinite(found["scores"][3]).all()
     inputs["target_ids"] = inputs["target_ids"][:, :, :0]
     inputs["target_lengths"] = np.zeros_like(lengths)
     found = call(signatures, "score", inputs)
@@ -167,6 +178,22 @@ def test_a_row_far_too_long_costs_its_neighbours_nothing(served, signatures):
     assert [written[i] for i in (0, 2, 3)] == [
         written_alone(served)[i] for i in (0, 2, 3)
     ]
+
+
+def test_a_target_far_too_long_costs_its_neighbours_nothing(served, signatures):
+    """Attention over its 200,000 tokens would take hundreds of GB."""
+    inputs = scored(served)
+    good = call(signatures, "score", inputs)["scores"]
+    inputs["target_ids"] = np.pad(
+        inputs["target_ids"], [(0, 0), (0, 0), (0, 200_000)]
+    )
+    inputs["target_lengths"][1, 0] = 200_000
+    found = call(signatures, "score", inputs)
+    status = b"target longer than 24 tokens"
+    assert found["status"].tolist() == [b"ok", status, b"ok", b"ok"]
+    np.testing.assert_allclose(
+        found["scores"][[0, 2, 3]], good[[0, 2, 3]], 1e-5
+    )
 
 
 def test_what_a_batching_server_fills_with_does_not_count(served, signatures):
@@ -271,6 +298,7 @@ def test_a_damaged_or_missing_card_is_named(tmp_path):
         read_server_card(tmp_path)
     (tmp_path / "assets.extra").mkdir()
     card = tmp_path / "assets.extra/server.json"
-    card.write_text(json.dumps({"base": "x"}))
-    with pytest.raises(ValueError, match="is no server's card"):
-        read_server_card(tmp_path)
+    for text in (json.dumps({"base": "x"}), "[" * 100_000):
+        card.write_text(text)
+        with pytest.raises(ValueError, match=r"server\.json is no server's ca"):
+            read_server_card(tmp_path)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -109,9 +110,52 @@ def test_cards_that_do_not_fit_are_refused(exported):
         path.write_text(json.dumps(card | {"label_words": words}))
         with pytest.raises(ValueError, match="label_words is"):
             read_prompt(exported)
-    path.write_text("{")
-    with pytest.raises(ValueError, match="is no prompt's card"):
+    for text in ("{", "[" * 100_000):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=r"prompt\.json is no prompt's ca"):
+            read_prompt(exported)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"task": ["a"]}, r"task is \['a'\]"),
+        ({"steps": "7"}, "steps is '7'"),
+        ({"seed": 0.5}, "seed is 0.5"),
+        ({"score": "x"}, "score is 'x'"),
+        ({"metrics": [1.0]}, r"metrics is \[1.0\]"),
+        ({"metrics": {"accuracy": "x"}}, "metrics has accuracy 'x'"),
+        ({"versions": None}, "versions is None"),
+    ],
+)
+def test_values_of_another_kind_in_a_card_are_refused(
+    tiny_model, exported, change, words
+):
+    path = exported / "prompt.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    message = f"{re.escape(str(path))} is no prompt's card: {words}"
+    with pytest.raises(ValueError, match=message):
         read_prompt(exported)
+    with pytest.raises(ValueError, match=message):
+        load_prompt(tiny_model, exported)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_score_that_is_no_number_is_none_in_the_card(
+    tiny_model, tmp_path, value
+):
+    """As of a correlation with a constant; JSON has no word for it."""
+    metrics = {"pearson": value, "accuracy": 50.0}
+    export_prompt(tiny_model, tmp_path / "p", score=value, metrics=metrics)
+
+    def refuse(word):
+        raise AssertionError(f"{word} is no JSON")
+
+    text = (tmp_path / "p/prompt.json").read_text()
+    stored = json.loads(text, parse_constant=refuse)
+    assert stored["score"] is None
+    card = load_prompt(tiny_model, tmp_path / "p")
+    assert (card.score, card.metrics) == (None, {"accuracy": 50.0})
 
 
 def test_an_export_replaces_a_prompt_and_nothing_else(tiny_model, exported):

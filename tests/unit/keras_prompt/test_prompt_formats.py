@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import ml_dtypes
 import numpy as np
@@ -232,7 +233,7 @@ def test_a_damaged_adapter_is_refused(tmp_path):
     weights.write_bytes(weights.read_bytes()[:-5])
     with pytest.raises(ValueError, match="not a complete safetensors"):
         formats.read(folder)
-    for text in ("{", "[]"):
+    for text in ("{", "[]", "[" * 100_000):
         (folder / peft.CONFIG).write_text(text)
         with pytest.raises(ValueError, match="no adapter's settings"):
             formats.read(folder)
@@ -278,6 +279,19 @@ def test_bytes_after_an_array_are_refused(tmp_path):
         file.write(b"more")
     with pytest.raises(ValueError, match="4 bytes after its array"):
         formats.read(tmp_path / "p.npy")
+
+
+@pytest.mark.parametrize(
+    "shape", ["(3, 16", "(-3, 16)", f"({10**24}, 16)", "(3, True)"]
+)
+def test_an_array_with_a_damaged_header_is_named(tmp_path, shape):
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}"
+    header += "\n" if shape == "(3, 16" else ", }\n"
+    begin = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little")
+    place = tmp_path / "p.npy"
+    place.write_bytes(begin + header.encode() + PROMPT.tobytes())
+    with pytest.raises(ValueError, match=rf"^{re.escape(str(place))} is not a"):
+        formats.read(place)
 
 
 def test_an_array_without_its_suffix_is_known_by_its_first_bytes(tmp_path):

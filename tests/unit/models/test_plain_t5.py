@@ -107,6 +107,16 @@ def test_the_report_says_what_learns(tiny_tokenizer):
     assert report.endswith("all learn")
 
 
+def test_the_report_counts_parameters_whatever_holds_them(tiny_tokenizer):
+    """int8 keeps scales beside its integers, which are none."""
+    whole = model(tiny_tokenizer)
+    count = sum(int(np.prod(w.shape)) for w in whole.backbone.weights)
+    report = f"Parameters: {count:,} · all frozen"
+    assert whole.parameter_report() == report
+    for dtype in ("int8", "bfloat16"):
+        assert model(tiny_tokenizer, dtype=dtype).parameter_report() == report
+
+
 def test_a_misspelt_preset_is_named():
     with pytest.raises(ValueError, match="Did you mean 't5_1_1_nano_lm'"):
         PlainT5.from_preset("t5_1_1_nano_ml")

@@ -216,3 +216,51 @@ def test_labels_may_be_an_array(served):
     listed = served.rank(TEXTS, "first", {"first": ["a", "film"]})
     array = served.rank(TEXTS, "first", {"first": np.array(["a", "film"])})
     np.testing.assert_array_equal(listed, array)
+
+
+def bank_of(model, *names):
+    bank = PromptBank(dict.fromkeys(names, 2))
+    return PromptBankT5(model.backbone, model.tokenizer, bank)
+
+
+# keras: it copies a variable with `np.array`, of which NumPy complains.
+@pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")
+def test_saved_weights_find_the_prompts_of_their_names(tiny_model, tmp_path):
+    """Whatever their order; a "/" divides the paths in a file of weights."""
+    names = ["glue/rte", "glue", "a%2Fb", "a/b"]
+    saved, other = (
+        bank_of(tiny_model, *order) for order in (names, reversed(names))
+    )
+    for number, weight in enumerate(saved.bank.prompts.values()):
+        weight.assign(np.full((2, 16), number))
+    saved.save_weights(tmp_path / "bank.weights.h5")
+    other.load_weights(tmp_path / "bank.weights.h5")
+    assert other.bank.names == names[::-1]
+    for number, name in enumerate(names):
+        assert (other.bank.prompts[name].numpy() == number).all(), name
+
+
+# keras: it copies a variable with `np.array`, of which NumPy complains.
+@pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("lengths", "message"),
+    [
+        ({"glue/rte": 2}, "bank of a, glue/rte; this one is of glue/rte\\."),
+        ({"glue/rte": 2, "b": 2}, "of a, glue/rte; this .* of glue/rte, b\\."),
+        ({"glue/rte": 2, "a": 2, "b": 2}, "glue/rte; this .* glue/rte, a, b"),
+        ({"glue/rte": 2, "a": 3}, r"'a' has shape \(2, 16\).* \(3, 16\) in"),
+    ],
+)
+def test_saved_weights_of_another_bank_are_refused(
+    tiny_model, tmp_path, lengths, message
+):
+    path = tmp_path / "bank.weights.h5"
+    bank_of(tiny_model, "glue/rte", "a").save_weights(path)
+    other = PromptBankT5(
+        tiny_model.backbone, tiny_model.tokenizer, PromptBank(lengths)
+    )
+    before = {name: w.numpy() for name, w in other.bank.prompts.items()}
+    with pytest.raises(ValueError, match=message):
+        other.load_weights(path)
+    for name, weight in other.bank.prompts.items():
+        np.testing.assert_array_equal(weight, before[name])

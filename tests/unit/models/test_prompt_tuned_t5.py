@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_prompt.layers.prompt_bank import PromptBank
 from keras_prompt.losses import TokenCrossentropy
+from keras_prompt.models.plain_t5 import PlainT5
+from keras_prompt.models.prompt_bank_t5 import PromptBankT5
 from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
 from keras_prompt.models.t5.backbone import MeshT5Backbone
 from keras_prompt.models.t5.config import T5Config
@@ -351,6 +354,26 @@ def test_symbolic_logits_are_float32(tiny_tokenizer):
     )
     assert logits.dtype == "float32"
     assert logits.shape == (None, 3, tiny_tokenizer.vocabulary_size)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda *base: PromptTunedT5(*base, prompt_length=2),
+        lambda *base: PromptBankT5(*base, PromptBank({"a": 2})),
+        PlainT5,
+    ],
+)
+def test_a_tokenizer_of_more_ids_than_the_t5_has_is_refused(
+    tiny_tokenizer, make
+):
+    ids = tiny_tokenizer.vocabulary_size
+    config = T5Config(ids - 1, 4, 4, 4, 1, 1, 1)
+    message = f"no more ids than the T5, {ids - 1}: .* of {ids}$"
+    with pytest.raises(ValueError, match=message):
+        make(MeshT5Backbone(config), tiny_tokenizer)
+    fits = make(MeshT5Backbone(T5Config(ids, 4, 4, 4, 1, 1, 1)), tiny_tokenizer)
+    assert fits.vocabulary_size == ids
 
 
 @pytest.mark.parametrize("dtype", ["float16", "mixed_float16", "int4"])

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from oracles.replica_run import MESHES
+from oracles.replica_run import BANK_MESHES, MESHES
 
 pytestmark = pytest.mark.slow
 _PROGRAM = Path(__file__).parents[2] / "oracles" / "replica_run.py"
@@ -103,6 +103,14 @@ def test_what_cannot_be_made_right_on_replicas_is_refused(
     results, attempt, words
 ):
     assert words in results[2]["said"][attempt]
+
+
+@pytest.mark.parametrize("mesh", [mesh for mesh, _ in BANK_MESHES])
+def test_a_prompt_that_is_not_finite_touches_no_other_prompts_rows(
+    results, mesh
+):
+    found = results[2]["banks"][mesh]
+    assert found == {"moved": True, "finite": True, "rows": ["b", "b"]}
 
 
 def test_a_model_split_over_replicas_trains_with_dropout(results):
