@@ -7,6 +7,7 @@ prints the bytes that the process held at its peak.
 import os
 import re
 import sys
+import types
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -28,7 +29,8 @@ def main(d_model, d_ff, heads, vocab, rows, length, rematerialize, dtype):
     backbone = MeshT5Backbone(
         config, rematerialize=bool(rematerialize), dtype=dtype
     )
-    model = PromptTunedT5(backbone, None, PROMPT_LENGTH)
+    no_text = types.SimpleNamespace(vocabulary_size=0)
+    model = PromptTunedT5(backbone, no_text, PROMPT_LENGTH)
     model.compile(optimizer=Adafactor(0.3), loss=TokenCrossentropy())
     rng = np.random.default_rng(0)
     ids = rng.integers(2, vocab, (rows, length), np.int32)

@@ -307,7 +307,8 @@ def test_the_released_prompts_go_into_a_model_of_base_width(
     shared_data, tiny_tokenizer, name
 ):
     base = PRESETS["t5_1_1_base_lm100k"].config
-    config = T5Config(200, base.d_model, 4, 8, 1, 1, 1)
+    vocabulary = tiny_tokenizer.vocabulary_size
+    config = T5Config(vocabulary, base.d_model, 4, 8, 1, 1, 1)
     model = PromptTunedT5(MeshT5Backbone(config), tiny_tokenizer, 100)
     import_prompt(model, shared_data / RELEASED / f"{name}.npy")
     assert np.isfinite(model.score(["the film"], ["positive"])).all()

@@ -37,10 +37,10 @@ _DYNAMIC = re.compile(
 
 
 @pytest.fixture
-def model():
-    config = T5Config(32, 16, 4, 24, 2, 2, 2)
+def model(tiny_tokenizer):
+    config = T5Config(tiny_tokenizer.vocabulary_size, 16, 4, 24, 2, 2, 2)
     backbone = MeshT5Backbone(config, dropout_rate=0.1, rematerialize=True)
-    model = PromptTunedT5(backbone, None, prompt_length=3)
+    model = PromptTunedT5(backbone, tiny_tokenizer, prompt_length=3)
     model.compile(optimizer=Adafactor(0.3), loss=TokenCrossentropy())
     model.optimizer.build(model.trainable_variables)
     return model
