@@ -122,19 +122,8 @@ def replace_folder(new: Path, folder: Path) -> None:
     """
     for path in (new, *new.rglob("*")):
         _sync(path)
-    if not folder.exists() and _rename_first(new, folder):
-        pass
-    elif _exchange(new, folder):
-        remove(new)
-    else:
-        old = new.with_name(f"{new.name}-old")
-        folder.rename(old)
-        try:
-            new.rename(folder)
-        except OSError:
-            old.rename(folder)
-            raise
-        remove(old)
+    if not _rename_first(new, folder):
+        _swap(new, folder)
     _sync(folder.parent)
 
 
@@ -160,7 +149,9 @@ def _sync(path: Path) -> None:
 
 
 def _rename_first(new: Path, folder: Path) -> bool:
-    """Renames to where nothing was; False if another thread did so before."""
+    """Renames to where nothing was; False if something is, or came before."""
+    if folder.exists():
+        return False
     try:
         new.rename(folder)
     except OSError:
@@ -168,6 +159,21 @@ def _rename_first(new: Path, folder: Path) -> bool:
             return False
         raise
     return True
+
+
+def _swap(new: Path, folder: Path) -> None:
+    """Puts a folder in the place of one that is there, and removes that."""
+    if _exchange(new, folder):
+        remove(new)
+        return
+    old = new.with_name(f"{new.name}-old")
+    folder.rename(old)
+    try:
+        new.rename(folder)
+    except OSError:
+        old.rename(folder)
+        raise
+    remove(old)
 
 
 def _exchange(first: Path, second: Path) -> bool:

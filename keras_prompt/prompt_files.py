@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_prompt.atomic_files import check_replaceable, new_folder
+from keras_prompt.strict_json import strict_json
 from keras_prompt.types import FloatArray, Tensor
 
 FORMAT_VERSION = 1
@@ -234,16 +235,11 @@ def _save(folder: Path, prompt: FloatArray, card: PromptCard) -> None:
     )
     files = (path for path in folder.rglob("*") if path.is_file())
     digests = {str(p.relative_to(folder)): _digest(p) for p in sorted(files)}
-    score = card.score
-    card = dataclasses.replace(
-        card,
-        # JSON has no NaN, as of a correlation with a constant.
-        score=score if score is None or math.isfinite(score) else None,
-        metrics={n: v for n, v in card.metrics.items() if math.isfinite(v)},
-        files=digests,
-    )
-    text = json.dumps(dataclasses.asdict(card), indent=2, allow_nan=False)
-    (folder / CARD).write_text(text + "\n")
+    # A metric may be no number, as a correlation with a constant.
+    finite = {n: v for n, v in card.metrics.items() if math.isfinite(v)}
+    card = dataclasses.replace(card, metrics=finite, files=digests)
+    text = strict_json(dataclasses.asdict(card), indent=2) + "\n"
+    (folder / CARD).write_text(text)
 
 
 def _digest(path: Path) -> str:

@@ -148,7 +148,7 @@ def _named_sampler(name: str) -> Any:
     return lookup("sampler", name, known)()
 
 
-def targets_a_pass(length: int) -> int:
+def targets_a_pass(length: int | Tensor) -> Tensor:
     """How many targets of a text to score at once.
 
     They stand behind one another in the decoder, whose self-attention grows
@@ -157,7 +157,7 @@ def targets_a_pass(length: int) -> int:
     Args:
         length: tokens of the longest target, T.
     """
-    return max(1, _POSITIONS_A_PASS // max(1, length))
+    return tf.maximum(1, _POSITIONS_A_PASS // tf.maximum(1, length))
 
 
 def score_targets(
@@ -202,7 +202,7 @@ def score_in_passes(
     For a graph that does not know how many there will be.
     """
     _, count, length = tf.unstack(tf.shape(targets))
-    at_once = tf.maximum(1, _POSITIONS_A_PASS // tf.maximum(1, length))
+    at_once = targets_a_pass(length)
     passes = tf.maximum(1, -(-count // at_once))
     found = tf.TensorArray(
         tf.float32, passes, infer_shape=False, element_shape=[None, None]

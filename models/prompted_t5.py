@@ -249,7 +249,7 @@ class PromptedT5(ResumableModel):
         for rows, features in batches:
             batch = targets[rows]
             batch = batch[..., : np.count_nonzero(batch, axis=-1).max()]
-            at_once = decoding.targets_a_pass(batch.shape[2])
+            at_once = int(decoding.targets_a_pass(batch.shape[2]))
             for start in range(0, batch.shape[1], at_once):
                 some = slice(start, start + at_once)
                 found = self._score_batch(features, batch[:, some])

@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from keras_prompt.export.other_tools import export_npy, import_prompt
 from keras_prompt.export.prompt import export_prompt, load_prompt
-from keras_prompt.initial_prompts import random_uniform
 from keras_prompt.losses import TokenCrossentropy
 from keras_prompt.models.plain_t5 import PlainT5
 from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
@@ -41,20 +40,6 @@ def first_letter(text, *, example, is_target):
 
 def always_right(targets, predictions):
     return {"right": 100.0}
-
-
-@pytest.fixture
-def start(tiny_model):
-    """Gives the model a prompt and an optimizer as a new process would."""
-
-    def start(optimizer=None, **options):
-        tiny_model.initialize_prompt(random_uniform(), seed=0)
-        tiny_model.compile(
-            optimizer or Adafactor(0.3), TokenCrossentropy(), **options
-        )
-        return tiny_model
-
-    return start
 
 
 def batches(model, repeat=False):

@@ -6,7 +6,6 @@ import keras
 import numpy as np
 import pytest
 
-from keras_prompt.initial_prompts import random_uniform
 from keras_prompt.losses import TokenCrossentropy
 from keras_prompt.models.prompt_tuned_t5 import PromptTunedT5
 from keras_prompt.models.t5.backbone import MeshT5Backbone
@@ -26,19 +25,6 @@ TASK = Task(
     RowsSource({"train": ROWS, "validation": ROWS[:4]}),
     labels=("a", "b"),
 )
-
-
-@pytest.fixture
-def start(tiny_model):
-    """Gives the model a prompt and an optimizer as a new process would."""
-
-    def start(optimizer=None, **options):
-        tiny_model.initialize_prompt(random_uniform(), seed=0)
-        options = {"loss": TokenCrossentropy()} | options
-        tiny_model.compile(optimizer or Adafactor(0.3), **options)
-        return tiny_model
-
-    return start
 
 
 def batches(model, repeat=False):

@@ -8,9 +8,6 @@ import pytest
 import safetensors
 import safetensors.numpy
 
-from keras_prompt.initial_prompts import random_uniform
-from keras_prompt.losses import TokenCrossentropy
-from keras_prompt.optimizers import Adafactor
 from keras_prompt.tasks.pipeline import make_dataset
 from keras_prompt.tasks.sources import RowsSource
 from keras_prompt.tasks.task import Task
@@ -18,18 +15,6 @@ from keras_prompt.training.checkpoint import PromptCheckpoint, steps_of
 
 ROWS = [{"inputs": f"film {i}", "targets": "ab"[i % 2]} for i in range(16)]
 TASK = Task("films", RowsSource({"train": ROWS}), labels=("a", "b"))
-
-
-@pytest.fixture
-def start(tiny_model):
-    """Gives the model a prompt and an optimizer as a new process would."""
-
-    def start():
-        tiny_model.initialize_prompt(random_uniform(), seed=0)
-        tiny_model.compile(Adafactor(0.3), TokenCrossentropy())
-        return tiny_model
-
-    return start
 
 
 def batches(model):
